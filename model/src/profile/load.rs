@@ -1,0 +1,592 @@
+//! Reads a profile from TOML and checks it. The raw types mirror the file; every error names its line.
+
+use std::{collections::HashSet, path::Path, time::Duration};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    AbsenceOf, Channel, ChannelKind, CommandKind, Condition, Detector, Direction, EventKind, Forecast, Located, Profile,
+    ProfileError, Rule, Runbook, Signal,
+};
+use crate::{ChannelId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, duration};
+
+/// The longest a profile file may be, in bytes.
+const MAX_FILE: usize = 1 << 20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    profile: RawProfile,
+    channels: Vec<Spanned<RawChannel>>,
+    #[serde(default)]
+    events: Vec<Spanned<RawEvent>>,
+    #[serde(default)]
+    rules: Vec<Spanned<RawRule>>,
+    #[serde(default)]
+    detectors: Vec<Spanned<RawDetector>>,
+    #[serde(default)]
+    forecasts: Vec<Spanned<RawForecast>>,
+    #[serde(default)]
+    runbooks: Vec<Spanned<RawRunbook>>,
+    #[serde(default)]
+    commands: Vec<Spanned<RawCommand>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProfile {
+    id: ProfileId,
+    name: Localised,
+    version: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawType {
+    Number,
+    Bool,
+    Text,
+    State,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawChannel {
+    id: ChannelId,
+    name: Localised,
+    #[serde(rename = "type")]
+    kind: RawType,
+    unit: Option<Unit>,
+    range: Option<Spanned<[f64; 2]>>,
+    states: Option<Vec<String>>,
+    max_len: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawEvent {
+    code: String,
+    name: Localised,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAbsence {
+    channel: Option<Spanned<String>>,
+    event: Option<Spanned<String>>,
+    #[serde(with = "duration")]
+    after: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSignal {
+    id: String,
+    name: Localised,
+    when: Spanned<String>,
+    weight: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFusion {
+    threshold: f64,
+    signals: Vec<RawSignal>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawEventCondition {
+    codes: Vec<Spanned<String>>,
+    #[serde(default)]
+    clear_codes: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    id: RuleId,
+    title: Localised,
+    source: String,
+    severity: Severity,
+    ticket: TicketKind,
+    #[serde(default)]
+    scope: Scope,
+    #[serde(default)]
+    life_safety: bool,
+    when: Option<Spanned<String>>,
+    absence: Option<RawAbsence>,
+    event: Option<RawEventCondition>,
+    fusion: Option<RawFusion>,
+    #[serde(default, rename = "for", with = "duration::option")]
+    hold: Option<Duration>,
+    clear_when: Option<Spanned<String>>,
+    #[serde(default, with = "duration::option")]
+    clear_for: Option<Duration>,
+    runbook: Option<Spanned<RunbookId>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDetector {
+    id: RuleId,
+    title: Localised,
+    channel: Spanned<String>,
+    warm_up: u32,
+    sigmas: f64,
+    #[serde(default)]
+    min_change: f64,
+    severity: Severity,
+    ticket: TicketKind,
+    runbook: Option<Spanned<RunbookId>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawDirection {
+    Above,
+    Below,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawForecast {
+    id: RuleId,
+    title: Localised,
+    channel: Spanned<String>,
+    threshold: f64,
+    direction: RawDirection,
+    #[serde(with = "duration")]
+    horizon: Duration,
+    #[serde(with = "duration")]
+    min_span: Duration,
+    severity: Severity,
+    runbook: Option<Spanned<RunbookId>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRunbook {
+    id: RunbookId,
+    title: Localised,
+    steps: Vec<Localised>,
+    #[serde(default)]
+    parts: Vec<Localised>,
+    #[serde(default)]
+    tools: Vec<Localised>,
+    skill: Localised,
+    #[serde(with = "duration")]
+    duration: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCommand {
+    name: String,
+    title: Localised,
+    #[serde(with = "duration")]
+    timeout: Duration,
+}
+
+/// Turns byte offsets into lines and holds what checks need to report a place.
+struct Source<'a> {
+    file: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn line(&self, offset: usize) -> usize {
+        self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|b| **b == b'\n').count() + 1
+    }
+
+    fn error(&self, offset: usize, message: impl Into<String>, remedy: impl Into<String>) -> ProfileError {
+        ProfileError {
+            file: self.file.to_owned(),
+            line: self.line(offset),
+            message: message.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    fn locate(&self, text: Spanned<String>) -> Located<String> {
+        Located { line: self.line(text.span().start), value: text.into_inner() }
+    }
+}
+
+impl Profile {
+    /// Reads and checks a profile. `file` is named in errors only.
+    ///
+    /// # Errors
+    /// The first [`ProfileError`] found.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ProfileError> {
+        let source = Source { file, text };
+        if text.len() > MAX_FILE {
+            return Err(source.error(0, "the profile is larger than 1 MiB", "split it into several profiles"));
+        }
+        let raw: RawFile = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            source.error(start, error.message().trim_end().replace('\n', "; "), "see docs/profiles.md for the keys and their values")
+        })?;
+        let channels = channels(&source, raw.channels)?;
+        let events = events(&source, raw.events)?;
+        let runbooks = runbooks(&source, raw.runbooks)?;
+        let names = Names { source: &source, channels: &channels, events: &events, runbooks: &runbooks };
+        let mut seen = HashSet::new();
+        let mut unique = |id: &RuleId, offset: usize| {
+            if seen.insert(id.clone()) {
+                Ok(())
+            } else {
+                Err(source.error(offset, format!("the name \"{id}\" is used twice"), "give every rule, detector and forecast its own name"))
+            }
+        };
+        let mut rules = Vec::with_capacity(raw.rules.len());
+        for rule in raw.rules {
+            unique(&rule.as_ref().id, rule.span().start)?;
+            rules.push(names.rule(rule)?);
+        }
+        let mut detectors = Vec::with_capacity(raw.detectors.len());
+        for detector in raw.detectors {
+            unique(&detector.as_ref().id, detector.span().start)?;
+            detectors.push(names.detector(detector)?);
+        }
+        let mut forecasts = Vec::with_capacity(raw.forecasts.len());
+        for forecast in raw.forecasts {
+            unique(&forecast.as_ref().id, forecast.span().start)?;
+            forecasts.push(names.forecast(forecast)?);
+        }
+        let commands = raw
+            .commands
+            .into_iter()
+            .map(|raw| {
+                let RawCommand { name, title, timeout } = raw.into_inner();
+                CommandKind { name, title, timeout }
+            })
+            .collect();
+        Ok(Self {
+            id: raw.profile.id,
+            name: raw.profile.name,
+            version: raw.profile.version,
+            file: file.to_owned(),
+            channels,
+            events,
+            rules,
+            detectors,
+            forecasts,
+            runbooks,
+            commands,
+        })
+    }
+}
+
+fn channels(source: &Source<'_>, raw: Vec<Spanned<RawChannel>>) -> Result<Vec<Channel>, ProfileError> {
+    let mut channels: Vec<Channel> = Vec::with_capacity(raw.len());
+    for spanned in raw {
+        let start = spanned.span().start;
+        let raw = spanned.into_inner();
+        let id = raw.id;
+        if matches!(id.as_str(), "device" | "time" | "seq") {
+            return Err(source.error(start, format!("\"{id}\" is the name of a column of its own"), "choose another channel name"));
+        }
+        if channels.iter().any(|channel| channel.id == id) {
+            return Err(source.error(start, format!("the channel \"{id}\" is declared twice"), "remove one of the two"));
+        }
+        let kind = match raw.kind {
+            RawType::Number => {
+                let unit = raw.unit.ok_or_else(|| {
+                    source.error(start, format!("the number channel \"{id}\" has no unit"), "add unit = \"…\" (\"1\" for a pure number)")
+                })?;
+                let range = raw.range.ok_or_else(|| {
+                    source.error(start, format!("the number channel \"{id}\" has no range"), "add range = [least, greatest] that is physically possible")
+                })?;
+                let offset = range.span().start;
+                let [min, max] = range.into_inner();
+                if !(min.is_finite() && max.is_finite() && min < max) {
+                    return Err(source.error(offset, format!("the range of \"{id}\" is empty or not finite"), "write the lesser value first"));
+                }
+                ChannelKind::Number { unit, min, max }
+            }
+            RawType::Bool => ChannelKind::Bool,
+            RawType::Text => ChannelKind::Text { max_len: raw.max_len.unwrap_or(256).min(4096) },
+            RawType::State => {
+                let states = raw.states.filter(|states| !states.is_empty()).ok_or_else(|| {
+                    source.error(start, format!("the state channel \"{id}\" names no states"), "add states = [\"…\", …]")
+                })?;
+                ChannelKind::State { states }
+            }
+        };
+        channels.push(Channel { id, name: raw.name, kind });
+    }
+    if channels.is_empty() {
+        return Err(source.error(0, "the profile has no channels", "add at least one [[channels]]"));
+    }
+    Ok(channels)
+}
+
+fn events(source: &Source<'_>, raw: Vec<Spanned<RawEvent>>) -> Result<Vec<EventKind>, ProfileError> {
+    let mut events: Vec<EventKind> = Vec::with_capacity(raw.len());
+    for spanned in raw {
+        let start = spanned.span().start;
+        let RawEvent { code, name } = spanned.into_inner();
+        if code.is_empty() || code.len() > 64 {
+            return Err(source.error(start, "an event code must have 1 to 64 characters", "shorten it"));
+        }
+        if events.iter().any(|event| event.code == code) {
+            return Err(source.error(start, format!("the event \"{code}\" is declared twice"), "remove one of the two"));
+        }
+        events.push(EventKind { code, name });
+    }
+    Ok(events)
+}
+
+fn runbooks(source: &Source<'_>, raw: Vec<Spanned<RawRunbook>>) -> Result<Vec<Runbook>, ProfileError> {
+    let mut runbooks: Vec<Runbook> = Vec::with_capacity(raw.len());
+    for spanned in raw {
+        let start = spanned.span().start;
+        let RawRunbook { id, title, steps, parts, tools, skill, duration } = spanned.into_inner();
+        if runbooks.iter().any(|runbook| runbook.id == id) {
+            return Err(source.error(start, format!("the runbook \"{id}\" is declared twice"), "remove one of the two"));
+        }
+        runbooks.push(Runbook { id, title, steps, parts, tools, skill, duration });
+    }
+    Ok(runbooks)
+}
+
+/// What rules, detectors and forecasts may refer to.
+struct Names<'a> {
+    source: &'a Source<'a>,
+    channels: &'a [Channel],
+    events: &'a [EventKind],
+    runbooks: &'a [Runbook],
+}
+
+impl Names<'_> {
+    fn channel(&self, name: &Spanned<String>) -> Result<&Channel, ProfileError> {
+        self.channels.iter().find(|channel| channel.id.as_str() == name.as_ref()).ok_or_else(|| {
+            let known: Vec<_> = self.channels.iter().map(|channel| channel.id.as_str()).collect();
+            self.source.error(
+                name.span().start,
+                format!("unknown channel \"{}\"", name.as_ref()),
+                did_you_mean(name.as_ref(), &known),
+            )
+        })
+    }
+
+    fn number_channel(&self, name: &Spanned<String>) -> Result<ChannelId, ProfileError> {
+        let channel = self.channel(name)?;
+        match channel.kind {
+            ChannelKind::Number { .. } => Ok(channel.id.clone()),
+            ChannelKind::Bool | ChannelKind::Text { .. } | ChannelKind::State { .. } => Err(self.source.error(
+                name.span().start,
+                format!("the channel \"{}\" is not a number", channel.id),
+                "detectors and forecasts need a number channel",
+            )),
+        }
+    }
+
+    fn event(&self, code: &Spanned<String>) -> Result<String, ProfileError> {
+        if self.events.iter().any(|event| event.code == *code.as_ref()) {
+            return Ok(code.as_ref().clone());
+        }
+        let known: Vec<_> = self.events.iter().map(|event| event.code.as_str()).collect();
+        Err(self.source.error(
+            code.span().start,
+            format!("unknown event \"{}\"", code.as_ref()),
+            did_you_mean(code.as_ref(), &known),
+        ))
+    }
+
+    fn runbook(&self, id: Option<Spanned<RunbookId>>) -> Result<Option<RunbookId>, ProfileError> {
+        let Some(id) = id else { return Ok(None) };
+        if self.runbooks.iter().any(|runbook| runbook.id == *id.as_ref()) {
+            return Ok(Some(id.into_inner()));
+        }
+        let known: Vec<_> = self.runbooks.iter().map(|runbook| runbook.id.as_str()).collect();
+        Err(self.source.error(
+            id.span().start,
+            format!("unknown runbook \"{}\"", id.as_ref()),
+            did_you_mean(id.as_ref().as_str(), &known),
+        ))
+    }
+
+    fn condition(&self, raw: &mut RawRule, start: usize) -> Result<Condition, ProfileError> {
+        let given = [raw.when.is_some(), raw.absence.is_some(), raw.event.is_some(), raw.fusion.is_some()];
+        if given.iter().filter(|given| **given).count() != 1 {
+            return Err(self.source.error(
+                start,
+                format!("the rule \"{}\" must have exactly one condition", raw.id),
+                "write one of when, absence, event or fusion",
+            ));
+        }
+        if let Some(when) = raw.when.take() {
+            return Ok(Condition::When(self.source.locate(when)));
+        }
+        if let Some(absence) = raw.absence.take() {
+            let of = match (&absence.channel, &absence.event) {
+                (None, None) => AbsenceOf::Contact,
+                (Some(channel), None) => AbsenceOf::Channel(self.channel(channel)?.id.clone()),
+                (None, Some(event)) => AbsenceOf::Event(self.event(event)?),
+                (Some(_), Some(event)) => {
+                    return Err(self.source.error(event.span().start, "an absence cannot be of a channel and of an event", "write two rules"));
+                }
+            };
+            return Ok(Condition::Absence { of, after: absence.after });
+        }
+        if let Some(event) = raw.event.take() {
+            if event.codes.is_empty() {
+                return Err(self.source.error(start, format!("the rule \"{}\" names no event codes", raw.id), "add at least one to codes"));
+            }
+            return Ok(Condition::Event {
+                codes: event.codes.iter().map(|code| self.event(code)).collect::<Result<_, _>>()?,
+                clear_codes: event.clear_codes.iter().map(|code| self.event(code)).collect::<Result<_, _>>()?,
+            });
+        }
+        let fusion = raw.fusion.take().ok_or_else(|| self.source.error(start, "no condition", "add one"))?;
+        let most: f64 = fusion.signals.iter().map(|signal| signal.weight.max(0.0)).sum();
+        if !(fusion.threshold > 0.0 && fusion.threshold <= most) {
+            return Err(self.source.error(
+                start,
+                format!("the threshold {} of \"{}\" can never be reached or is always reached (all weights together: {most})", fusion.threshold, raw.id),
+                "choose a threshold above 0 and at most the sum of the weights",
+            ));
+        }
+        Ok(Condition::Fusion {
+            threshold: fusion.threshold,
+            signals: fusion
+                .signals
+                .into_iter()
+                .map(|signal| Signal {
+                    id: signal.id,
+                    name: signal.name,
+                    when: self.source.locate(signal.when),
+                    weight: signal.weight,
+                })
+                .collect(),
+        })
+    }
+
+    fn rule(&self, spanned: Spanned<RawRule>) -> Result<Rule, ProfileError> {
+        let start = spanned.span().start;
+        let mut raw = spanned.into_inner();
+        let condition = self.condition(&mut raw, start)?;
+        Ok(Rule {
+            condition,
+            runbook: self.runbook(raw.runbook)?,
+            id: raw.id,
+            title: raw.title,
+            source: raw.source,
+            severity: raw.severity,
+            ticket: raw.ticket,
+            scope: raw.scope,
+            life_safety: raw.life_safety,
+            hold: raw.hold.unwrap_or_default(),
+            clear_when: raw.clear_when.map(|text| self.source.locate(text)),
+            clear_for: raw.clear_for.unwrap_or_default(),
+            line: self.source.line(start),
+        })
+    }
+
+    fn detector(&self, spanned: Spanned<RawDetector>) -> Result<Detector, ProfileError> {
+        let start = spanned.span().start;
+        let raw = spanned.into_inner();
+        if raw.warm_up < 20 || raw.sigmas.is_nan() || raw.sigmas < 3.0 {
+            return Err(self.source.error(
+                start,
+                format!("the detector \"{}\" would fire on noise", raw.id),
+                "use warm_up of at least 20 observations and sigmas of at least 3",
+            ));
+        }
+        Ok(Detector {
+            channel: self.number_channel(&raw.channel)?,
+            runbook: self.runbook(raw.runbook)?,
+            id: raw.id,
+            title: raw.title,
+            warm_up: raw.warm_up,
+            sigmas: raw.sigmas,
+            min_change: raw.min_change.max(0.0),
+            severity: raw.severity,
+            ticket: raw.ticket,
+            line: self.source.line(start),
+        })
+    }
+
+    fn forecast(&self, spanned: Spanned<RawForecast>) -> Result<Forecast, ProfileError> {
+        let start = spanned.span().start;
+        let raw = spanned.into_inner();
+        Ok(Forecast {
+            channel: self.number_channel(&raw.channel)?,
+            runbook: self.runbook(raw.runbook)?,
+            id: raw.id,
+            title: raw.title,
+            threshold: raw.threshold,
+            direction: match raw.direction {
+                RawDirection::Above => Direction::Above,
+                RawDirection::Below => Direction::Below,
+            },
+            horizon: raw.horizon,
+            min_span: raw.min_span,
+            severity: raw.severity,
+            line: self.source.line(start),
+        })
+    }
+}
+
+/// A remedy for a name that is not known: the nearest one that is, or all of them.
+fn did_you_mean(name: &str, known: &[&str]) -> String {
+    let nearest = known.iter().map(|k| (edit_distance(name, k), *k)).min();
+    match nearest {
+        Some((distance, nearest)) if distance <= 3 => format!("did you mean \"{nearest}\"?"),
+        Some(_) => format!("use one of {}", known.join(", ")),
+        None => "none is declared; declare it first".to_owned(),
+    }
+}
+
+/// Levenshtein distance.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let next = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = row[j + 1];
+            row[j + 1] = next;
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const HEAD: &str = "[profile]\nid = \"pump\"\nname = { en = \"Pump\", zh = \"水泵\" }\nversion = 1\n\
+        [[channels]]\nid = \"pressure_bar\"\nname = { en = \"Pressure\", zh = \"压力\" }\ntype = \"number\"\nunit = \"bar\"\nrange = [0.0, 40.0]\n";
+
+    fn error(tail: &str) -> String {
+        Profile::parse(Path::new("pump.toml"), &format!("{HEAD}{tail}")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_file_line_and_remedy() {
+        let detector = "[[detectors]]\nid = \"d\"\ntitle = { en = \"x\", zh = \"x\" }\nchannel = \"presure_bar\"\nwarm_up = 50\nsigmas = 5.0\nseverity = \"minor\"\nticket = \"forecast\"\n";
+        assert_eq!(error(detector), "pump.toml:14: unknown channel \"presure_bar\"; did you mean \"pressure_bar\"?");
+        assert!(error("[[events]]\ncodes = \"x\"\n").contains("unknown field `codes`"));
+        let rule = "[[rules]]\nid = \"r\"\ntitle = { en = \"x\", zh = \"x\" }\nsource = \"x\"\nseverity = \"minor\"\nticket = \"breakdown\"\n";
+        assert!(error(rule).contains("exactly one condition"));
+        assert!(error(&format!("{rule}when = \"true\"\nfor = \"ten\"\n")).contains("\"ten\" is not a duration"));
+    }
+
+    #[test]
+    fn values_outside_the_physical_range_do_not_fit() {
+        let profile = Profile::parse(Path::new("pump.toml"), HEAD).unwrap();
+        let channel = profile.channel("pressure_bar").unwrap();
+        assert!(channel.check(&crate::Value::Number(3.0)).is_ok());
+        assert!(matches!(channel.check(&crate::Value::Number(400.0)), Err(super::super::Misfit::Range { .. })));
+        assert!(matches!(channel.check(&crate::Value::Bool(true)), Err(super::super::Misfit::Type { .. })));
+        assert!(channel.check(&crate::Value::Number(f64::NAN)).is_err());
+    }
+}
