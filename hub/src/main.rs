@@ -1,1 +1,31 @@
-fn main() {}
+//! The `liftline` binary.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use hub::cli::{Cli, run};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let quiet = "warn,hub=info";
+    let filter = EnvFilter::try_from_env("LIFTLINE_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed before");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(failure) => {
+            eprintln!("liftline: the runtime cannot start: {failure}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("liftline: {failure:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -9,6 +9,8 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
+pub use load::did_you_mean;
+
 use crate::{ChannelId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, Value};
 
 /// A problem in a profile, with its place and its remedy.
@@ -225,6 +227,8 @@ pub struct Rule {
     pub life_safety: bool,
     /// What must hold.
     pub condition: Condition,
+    /// While this is known to hold the rule is not raised (an inhibition); never set on a life-safety rule.
+    pub unless: Option<Located<String>>,
     /// How long it must hold before the alert is raised (`for`).
     pub hold: Duration,
     /// What ends it; `None`: the condition no longer holds.

@@ -94,6 +94,33 @@ impl Localised {
     }
 }
 
+/// The known name nearest to a misspelt one, if it is at most three edits away: what error messages suggest.
+#[must_use]
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (edit_distance(name, candidate), candidate))
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, nearest)| nearest)
+}
+
+/// Levenshtein distance in characters.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let next = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = row[j + 1];
+            row[j + 1] = next;
+        }
+    }
+    row[b.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,5 +130,11 @@ mod tests {
         assert_eq!(Language::from_accept_language("zh-CN,zh;q=0.9,en;q=0.8"), Language::Zh);
         assert_eq!(Language::from_accept_language("fr,en;q=0.5,zh;q=0.1"), Language::En);
         assert_eq!(Language::from_accept_language(""), Language::En);
+    }
+
+    #[test]
+    fn a_misspelt_name_finds_its_neighbour() {
+        assert_eq!(nearest("presure", ["flow", "pressure"]), Some("pressure"));
+        assert_eq!(nearest("temperature", ["flow", "pressure"]), None);
     }
 }

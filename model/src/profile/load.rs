@@ -9,7 +9,7 @@ use super::{
     AbsenceOf, Channel, ChannelKind, CommandKind, Condition, Detector, Direction, EventKind, Forecast, Located, Profile,
     ProfileError, Rule, Runbook, Signal,
 };
-use crate::{ChannelId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, duration};
+use crate::{ChannelId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, duration, text};
 
 /// The longest a profile file may be, in bytes.
 const MAX_FILE: usize = 1 << 20;
@@ -119,6 +119,7 @@ struct RawRule {
     absence: Option<RawAbsence>,
     event: Option<RawEventCondition>,
     fusion: Option<RawFusion>,
+    unless: Option<Spanned<String>>,
     #[serde(default, rename = "for", with = "duration::option")]
     hold: Option<Duration>,
     clear_when: Option<Spanned<String>>,
@@ -469,8 +470,16 @@ impl Names<'_> {
         let start = spanned.span().start;
         let mut raw = spanned.into_inner();
         let condition = self.condition(&mut raw, start)?;
+        if let (true, Some(unless)) = (raw.life_safety, &raw.unless) {
+            return Err(self.source.error(
+                unless.span().start,
+                format!("the life-safety rule \"{}\" must never be inhibited", raw.id),
+                "remove unless, or make what it says part of the condition",
+            ));
+        }
         Ok(Rule {
             condition,
+            unless: raw.unless.map(|text| self.source.locate(text)),
             runbook: self.runbook(raw.runbook)?,
             id: raw.id,
             title: raw.title,
@@ -532,29 +541,13 @@ impl Names<'_> {
 }
 
 /// A remedy for a name that is not known: the nearest one that is, or all of them.
-fn did_you_mean(name: &str, known: &[&str]) -> String {
-    let nearest = known.iter().map(|k| (edit_distance(name, k), *k)).min();
-    match nearest {
-        Some((distance, nearest)) if distance <= 3 => format!("did you mean \"{nearest}\"?"),
-        Some(_) => format!("use one of {}", known.join(", ")),
-        None => "none is declared; declare it first".to_owned(),
+#[must_use]
+pub fn did_you_mean(name: &str, known: &[&str]) -> String {
+    match text::nearest(name, known.iter().copied()) {
+        Some(nearest) => format!("did you mean \"{nearest}\"?"),
+        None if known.is_empty() => "none is declared; declare it first".to_owned(),
+        None => format!("use one of {}", known.join(", ")),
     }
-}
-
-/// Levenshtein distance.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let next = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = row[j + 1];
-            row[j + 1] = next;
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -578,6 +571,17 @@ mod tests {
         let rule = "[[rules]]\nid = \"r\"\ntitle = { en = \"x\", zh = \"x\" }\nsource = \"x\"\nseverity = \"minor\"\nticket = \"breakdown\"\n";
         assert!(error(rule).contains("exactly one condition"));
         assert!(error(&format!("{rule}when = \"true\"\nfor = \"ten\"\n")).contains("\"ten\" is not a duration"));
+    }
+
+    #[test]
+    fn a_life_safety_rule_cannot_be_inhibited() {
+        let rule = "[[rules]]\nid = \"r\"\ntitle = { en = \"x\", zh = \"x\" }\nsource = \"x\"\nseverity = \"critical\"\nticket = \"entrapment\"\nwhen = \"true\"\nunless = \"false\"\n";
+        let parsed = Profile::parse(Path::new("pump.toml"), &format!("{HEAD}{rule}")).unwrap();
+        assert_eq!(parsed.rules[0].unless, Some(super::super::Located { value: "false".to_owned(), line: 18 }));
+        assert_eq!(
+            error(&format!("{rule}life_safety = true\n")),
+            "pump.toml:18: the life-safety rule \"r\" must never be inhibited; remove unless, or make what it says part of the condition"
+        );
     }
 
     #[test]

@@ -1,0 +1,173 @@
+// State that every page shares: who is logged in, the language, the address, the time, the live stream.
+
+import { ApiError, me as fetchMe } from "./api";
+import { clock, brief } from "./format";
+import { TEXTS, fill, type PlainKey } from "./text";
+import type { Language, Me, Text, TicketSummary } from "./types";
+
+class App {
+  me = $state<Me | null>(null);
+  loaded = $state(false);
+  language = $state<Language>("en");
+  path = $state(location.pathname + location.search);
+  now = $state(Date.now());
+  /** Since when there is no live stream; null while there is one. */
+  staleSince = $state<number | null>(null);
+  /** The hub's clock minus this machine's, in ms. */
+  skew = 0;
+
+  t = $derived(TEXTS[this.language]);
+}
+
+export const app = new App();
+
+/** A text of the interface, filled. */
+export function t(key: PlainKey, values: Record<string, string | number> = {}): string {
+  return fill(app.t[key], values);
+}
+
+/** A text that came from the hub, in the chosen language. */
+export function say(text: Text): string {
+  return text[app.language];
+}
+
+/** "5 min ago". */
+export function ago(at: string): string {
+  return t("ago", { time: brief(app.now - Date.parse(at), app.language) });
+}
+
+/** The time of day, with the date if it was not today. */
+export function time(at: string): string {
+  return clock(at, app.now, app.language);
+}
+
+/** What an error means, in the chosen language. */
+export function explain(failure: unknown): string {
+  if (!(failure instanceof ApiError)) return String(failure);
+  const known: Record<string, string> = app.t.error;
+  return known[failure.code] ?? [failure.message, failure.remedy].filter(Boolean).join(" ");
+}
+
+export function setLanguage(language: Language): void {
+  app.language = language;
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  localStorage.setItem("language", language);
+}
+
+export function go(path: string, replace = false): void {
+  if (path !== location.pathname + location.search)
+    history[replace ? "replaceState" : "pushState"](null, "", path);
+  app.path = path;
+}
+
+/** Makes a link within the board change the page without loading it anew. */
+export function follow(event: MouseEvent): void {
+  if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  go((event.currentTarget as HTMLAnchorElement).getAttribute("href") ?? "/");
+}
+
+/** Finds out who is logged in; null if nobody is. */
+export async function refreshMe(): Promise<void> {
+  try {
+    app.me = await fetchMe();
+    app.skew = Date.parse(app.me.now) - Date.now();
+    const chosen = localStorage.getItem("language");
+    setLanguage(chosen === "en" || chosen === "zh" ? chosen : app.me.user.language);
+  } catch (failure) {
+    app.me = null;
+    if (!(failure instanceof ApiError)) throw failure;
+    setLanguage(navigator.language.startsWith("zh") ? "zh" : "en");
+  } finally {
+    app.loaded = true;
+  }
+}
+
+addEventListener("popstate", () => (app.path = location.pathname + location.search));
+setInterval(() => (app.now = Date.now() + app.skew), 1000);
+
+type Listener = {
+  ticket?: (ticket: TicketSummary) => void;
+  device?: (id: string) => void;
+  resync?: () => void;
+};
+const listeners = new Set<Listener>();
+
+/** Hears of changes while the component lives: use inside `$effect`. */
+export function listen(listener: Listener): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+type Heard =
+  | { type: "ticket"; ticket: TicketSummary }
+  | { type: "device"; id: string }
+  | { type: "resync" | "alive" | "lost" };
+
+function hear(heard: Heard): void {
+  switch (heard.type) {
+    case "ticket":
+      for (const listener of listeners) listener.ticket?.(heard.ticket);
+      break;
+    case "device":
+      for (const listener of listeners) listener.device?.(heard.id);
+      break;
+    case "resync":
+      app.staleSince = null;
+      for (const listener of listeners) listener.resync?.();
+      break;
+    case "alive":
+      app.staleSince = null;
+      break;
+    case "lost":
+      app.staleSince ??= Date.now();
+      break;
+  }
+}
+
+/**
+ * Opens the live stream. Browsers allow few connections to one host, so of all open tabs only one holds the stream
+ * and tells the others; when it is closed another takes over.
+ */
+export function openStream(): () => void {
+  const tabs = new BroadcastChannel("liftline");
+  tabs.onmessage = (message: MessageEvent<Heard>) => hear(message.data);
+  const tell = (heard: Heard) => {
+    tabs.postMessage(heard);
+    hear(heard);
+  };
+  const closed = new AbortController();
+  const hold = () =>
+    new Promise<void>((release) => {
+      const stream = new EventSource("/api/v1/stream");
+      stream.addEventListener("hello", () => tell({ type: "resync" }));
+      stream.addEventListener("resync", () => tell({ type: "resync" }));
+      stream.addEventListener("ping", () => tell({ type: "alive" }));
+      stream.addEventListener("ticket", (event) =>
+        tell({ type: "ticket", ticket: JSON.parse((event as MessageEvent<string>).data) as TicketSummary }),
+      );
+      stream.addEventListener("device", (event) =>
+        tell({ type: "device", id: (JSON.parse((event as MessageEvent<string>).data) as { id: string }).id }),
+      );
+      stream.onerror = () => {
+        tell({ type: "lost" });
+        // The browser tries again by itself unless the hub refused: then the session has ended.
+        if (stream.readyState === EventSource.CLOSED) void refreshMe();
+      };
+      closed.signal.addEventListener("abort", () => {
+        stream.close();
+        release();
+      });
+    });
+  if ("locks" in navigator) {
+    navigator.locks.request("liftline-stream", { signal: closed.signal }, hold).catch((failure: unknown) => {
+      if (!closed.signal.aborted) throw failure;
+    });
+  } else {
+    void hold();
+  }
+  return () => {
+    closed.abort();
+    tabs.close();
+  };
+}

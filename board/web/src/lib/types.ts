@@ -1,0 +1,272 @@
+// The shapes of the HTTP API, as described at /api/v1/openapi.json.
+
+export type Language = "en" | "zh";
+export type Text = { en: string; zh: string };
+export type Kind = "entrapment" | "breakdown" | "forecast" | "test_failure" | "outage";
+export type Severity = "info" | "minor" | "major" | "critical";
+export type Status = "open" | "acknowledged" | "restored" | "closed";
+export type MilestoneKind =
+  | "detected"
+  | "contacted"
+  | "acknowledged"
+  | "dispatched"
+  | "en_route"
+  | "arrived"
+  | "released"
+  | "restored"
+  | "closed";
+export type ActionCode =
+  | "acknowledge"
+  | "decline"
+  | "escalate"
+  | "assign"
+  | "en_route"
+  | "arrived"
+  | "released"
+  | "close"
+  | "note"
+  | "add_affected";
+export type Channel = "sms" | "voice" | "email" | "webhook";
+
+export interface User {
+  id: string;
+  name: string;
+  username: string;
+  role: "admin" | "dispatcher" | "technician" | "viewer";
+  language: Language;
+}
+export interface Me {
+  user: User;
+  org: { id: string; name: string };
+  csrf: string;
+  now: string;
+}
+export interface SiteRef {
+  id: string;
+  name: string;
+  address: string;
+}
+export interface DeviceRef {
+  id: string;
+  name: string;
+  plate: string | null;
+}
+export interface PersonRef {
+  id: string;
+  name: string;
+}
+export interface Actor {
+  kind: "hub" | "device" | "person" | "user" | "affected" | "provider";
+  id?: string;
+  name?: string;
+  channel?: Channel;
+}
+export interface Milestone {
+  kind: MilestoneKind;
+  at: string;
+  actor?: Actor;
+  proof?: Text;
+}
+export interface TicketSummary {
+  id: string;
+  number: number;
+  kind: Kind;
+  severity: Severity;
+  life_safety: boolean;
+  status: Status;
+  title: Text;
+  site: SiteRef;
+  device: DeviceRef | null;
+  opened_at: string;
+  closed_at: string | null;
+  milestones: Milestone[];
+  level: 1 | 2 | 3 | null;
+  next_at: string | null;
+  alerts_open: number;
+  alerts_total: number;
+  devices_affected: number;
+  assignee: PersonRef | null;
+  affected: { total: number; inside: number };
+  version: number;
+}
+export type Scalar = number | boolean | string;
+export interface Observation {
+  name: string;
+  value: Scalar | null;
+  unit: string | null;
+  time: string | null;
+  supports: boolean;
+}
+export interface Forecast {
+  channel: string;
+  threshold: number;
+  level: number;
+  slope_per_day: number;
+  expected_at: string;
+  earliest_at: string;
+  latest_at: string | null;
+  coverage: number;
+  observations: number;
+}
+export interface Evidence {
+  summary: Text;
+  condition: string;
+  from: string | null;
+  to: string | null;
+  observations: Observation[];
+  clears_when: Text;
+  forecast: Forecast | null;
+}
+export interface Alert {
+  id: string;
+  device: DeviceRef;
+  rule: string;
+  source: "rule" | "detector" | "forecast";
+  title: Text;
+  reason: Text;
+  severity: Severity;
+  raised_at: string;
+  cleared_at: string | null;
+  evidence: Evidence | null;
+}
+export type What =
+  | { type: "opened" | "exhausted" | "declined" | "overdue" }
+  | { type: "alert_raised"; alert: string; device: string; title: Text; reason: Text }
+  | { type: "alert_cleared"; alert: string; device: string; title: Text }
+  | { type: "milestone"; milestone: MilestoneKind; proof: Text }
+  | { type: "paged"; person: PersonRef; level: number; channels: Channel[] }
+  | { type: "nobody_on_call"; level: number }
+  | { type: "assigned"; person: PersonRef }
+  | { type: "affected_added"; affected: string }
+  | { type: "note"; text: string };
+export interface TimelineEntry {
+  seq: number;
+  at: string;
+  actor: Actor;
+  what: What;
+}
+export interface AffectedPerson {
+  id: string;
+  name: string | null;
+  address: string;
+  channel: Channel;
+  language: Language;
+  inside: boolean;
+  added_at: string;
+  care_url: string | null;
+}
+export interface Responder {
+  person: PersonRef;
+  level: number;
+  paged_at: string;
+  delivered_at: string | null;
+  acknowledged_at: string | null;
+  declined_at: string | null;
+}
+export interface Message {
+  id: string;
+  to: string | null;
+  channel: Channel;
+  address: string;
+  purpose: "page" | "stand_down" | "care_link" | "progress" | "notice" | "answer";
+  state: "pending" | "sent" | "cancelled" | "dead" | "delivered" | "answered";
+  attempts: number;
+  created_at: string;
+  last_error: string | null;
+}
+export interface Runbook {
+  id: string;
+  title: Text;
+  steps: Text[];
+  parts: Text[];
+  tools: Text[];
+  skill: Text;
+  duration: string;
+}
+export interface TicketDetail extends TicketSummary {
+  alerts: Alert[];
+  timeline: TimelineEntry[];
+  affected_people: AffectedPerson[];
+  responders: Responder[];
+  messages: Message[];
+  runbook: Runbook | null;
+  forecast: Forecast | null;
+  actions: ActionCode[];
+}
+export interface DeviceSummary {
+  id: string;
+  name: string;
+  plate: string | null;
+  profile: { id: string; name: Text };
+  site: SiteRef;
+  online: boolean | null;
+  last_seen: string | null;
+  open_tickets: number;
+}
+export interface ChannelInfo {
+  id: string;
+  name: Text;
+  type: "number" | "bool" | "text" | "state";
+  unit: string | null;
+  min: number | null;
+  max: number | null;
+  states?: string[];
+  latest: { value: Scalar; time: string } | null;
+}
+export interface DeviceDetail extends DeviceSummary {
+  channels: ChannelInfo[];
+  rules: {
+    id: string;
+    source: string;
+    title: Text;
+    severity: Severity;
+    ticket: Kind;
+    condition: string;
+    origin: string | null;
+  }[];
+  commands: { name: string; title: Text }[];
+  tickets: TicketSummary[];
+  alerts: Alert[];
+  events: { time: string; code: string; name: Text }[];
+}
+/** `[time in ms, min, avg, max, count]` for numbers, `[time in ms, value]` where the value changes for the rest. */
+export type BucketPoint = [number, number, number, number, number];
+export interface Series {
+  channel: string;
+  unit: string | null;
+  kind: "series" | "steps";
+  from: string;
+  to: string;
+  bucket_s: number;
+  points: (BucketPoint | [number, string])[];
+}
+export interface Command {
+  id: string;
+  name: string;
+  state: "queued" | "sent" | "delivered" | "applied" | "failed" | "expired";
+  detail: string | null;
+  created_at: string;
+}
+export interface Person {
+  id: string;
+  name: string;
+  role: string;
+}
+export interface RejectPage {
+  counts: Record<string, number>;
+  rejects: {
+    received_at: string;
+    device: string | null;
+    topic: string;
+    reason: string;
+    detail: string;
+    payload: string;
+  }[];
+}
+export interface System {
+  journal: { lane: string; head: number; lag: number; bytes: number }[];
+  recorder_lag: number;
+  watch_lag: number;
+  links: { name: string; state: "up" | "down"; since: string; detail: string }[];
+  alarms: Text[];
+}

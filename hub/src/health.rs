@@ -1,0 +1,168 @@
+//! How the hub itself is doing: for probes, for metrics, and for the board's system page.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::bail;
+use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use board::{JournalLane, Link, LinkState, SystemStatus};
+use journal::{Journal, JournalAlarm};
+use metrics_exporter_prometheus::PrometheusHandle;
+use model::{Clock, Lane, Localised, Timestamp};
+use store::Store;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::{recorder, watch as watcher};
+
+/// How often the status is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Collects the status.
+pub struct Status {
+    journal: Journal,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    links: Vec<(&'static str, watch::Receiver<gateway::LinkState>)>,
+    database: (LinkState, Timestamp),
+    sender: watch::Sender<Arc<SystemStatus>>,
+}
+
+impl Status {
+    /// A status that has not looked yet, and where it will be seen.
+    #[must_use]
+    pub fn new(journal: Journal, store: Store, clock: Arc<dyn Clock>) -> (Self, watch::Receiver<Arc<SystemStatus>>) {
+        let (sender, receiver) = watch::channel(Arc::default());
+        let database = (LinkState::Up, clock.now());
+        (Self { journal, store, clock, links: Vec::new(), database, sender }, receiver)
+    }
+
+    /// Watches a link as well.
+    pub fn add_link(&mut self, name: &'static str, state: watch::Receiver<gateway::LinkState>) {
+        self.links.push((name, state));
+    }
+
+    async fn look(&mut self) {
+        let now = self.clock.now();
+        let database = if self.store.ping().await.is_ok() { LinkState::Up } else { LinkState::Down };
+        if database != self.database.0 {
+            self.database = (database, now);
+        }
+        let stats = self.journal.stats();
+        let lag = |consumer: &str, lane: Lane| {
+            let at = self.journal.cursor(consumer, lane).unwrap_or_default();
+            self.journal.head(lane).0.saturating_sub(at.0)
+        };
+        let mut status = SystemStatus {
+            journal: Lane::ALL
+                .into_iter()
+                .map(|lane| JournalLane {
+                    lane,
+                    head: self.journal.head(lane).0,
+                    lag: lag(recorder::CONSUMER, lane).max(lag(watcher::CONSUMER, lane)),
+                    bytes: stats.bytes(lane),
+                })
+                .collect(),
+            recorder_lag: Lane::ALL.into_iter().map(|lane| lag(recorder::CONSUMER, lane)).sum(),
+            watch_lag: Lane::ALL.into_iter().map(|lane| lag(watcher::CONSUMER, lane)).sum(),
+            ..SystemStatus::default()
+        };
+        status.links.push(Link {
+            name: "database".to_owned(),
+            state: self.database.0,
+            since: self.database.1,
+            detail: self.store.engine().to_owned(),
+        });
+        if self.database.0 == LinkState::Down {
+            status.alarms.push(Localised::new(
+                "The database cannot be reached. Readings wait in the journal; no ticket can be opened until it is back.",
+                "数据库无法连接。读数暂存于日志中；恢复之前无法创建工单。",
+            ));
+        }
+        for (name, state) in &self.links {
+            let state = state.borrow().clone();
+            let (up, since, detail) = match state {
+                gateway::LinkState::Connected { since } => (LinkState::Up, since, String::new()),
+                gateway::LinkState::Disconnected { since, reason } => (LinkState::Down, since, reason),
+            };
+            if up == LinkState::Down {
+                status.alarms.push(Localised::new(
+                    format!("No connection to the {name}: {detail}"),
+                    format!("与{name}的连接已中断：{detail}"),
+                ));
+            }
+            status.links.push(Link { name: (*name).to_owned(), state: up, since, detail });
+        }
+        match stats.alarm {
+            None => {}
+            Some(JournalAlarm::NearlyFull { .. }) => status.alarms.push(Localised::new(
+                "The journal is nearly full of entries that were not yet processed. Look at the database, or raise journal.max_bytes.",
+                "日志中未处理的条目即将占满空间。请检查数据库，或调高 journal.max_bytes。",
+            )),
+            Some(JournalAlarm::Full { .. }) => status.alarms.push(Localised::new(
+                "The journal is full: devices are no longer acknowledged. Look at the database, or raise journal.max_bytes.",
+                "日志已满：不再向设备确认消息。请检查数据库，或调高 journal.max_bytes。",
+            )),
+        }
+        self.sender.send_replace(Arc::new(status));
+    }
+}
+
+/// Looks at the hub until the shutdown.
+///
+/// # Errors
+/// None: what it cannot reach is what it reports.
+pub async fn run(mut status: Status, shutdown: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        status.look().await;
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+/// Holds the lock that keeps a second hub off the same database, and takes it again after the connection was lost.
+///
+/// # Errors
+/// If another hub has taken over: two hubs must not escalate the same tickets.
+pub async fn guard_lock(store: Store, shutdown: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = store.lock_lost() => {}
+        }
+        warn!("the connection that holds the hub's lock was lost; taking the lock again");
+        while let Err(failure) = store.retake_lock().await {
+            if !failure.is_unavailable() {
+                error!("{failure}");
+                bail!("another hub has taken over this database; stop one of the two");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Probes {
+    system: watch::Receiver<Arc<SystemStatus>>,
+    metrics: PrometheusHandle,
+}
+
+/// `/healthz` (the process lives), `/readyz` (it can do its work), `/metrics` (Prometheus).
+pub fn router(system: watch::Receiver<Arc<SystemStatus>>, metrics: PrometheusHandle) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(|State(probes): State<Probes>| async move { probes.metrics.render() }))
+        .with_state(Probes { system, metrics })
+}
+
+async fn ready(State(probes): State<Probes>) -> impl IntoResponse {
+    let status = probes.system.borrow().clone();
+    let ready = !status.links.is_empty() && status.links.iter().all(|link| link.state == LinkState::Up);
+    (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json((*status).clone()))
+}

@@ -1,0 +1,109 @@
+//! Intake: a batch of messages is decoded, appended to the journal, and only then acknowledged.
+
+use std::{sync::Arc, time::Duration};
+
+use gateway::{DecodeOptions, Inbound, Message};
+use journal::{Journal, JournalError};
+use metrics::counter;
+use model::{Body, Directory, Entry, RejectReason};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::enrolment::Enrolment;
+
+/// How many messages are taken at once: enough to share one flush to disk, few enough to stay quick.
+const MAX_BATCH: usize = 1000;
+/// How long to wait before the journal is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What intake needs.
+pub struct Intake {
+    /// Messages from the broker link and the front door.
+    pub inbound: mpsc::Receiver<Inbound>,
+    /// How to read them.
+    pub decode: DecodeOptions,
+    /// The registered devices.
+    pub directory: watch::Receiver<Arc<Directory>>,
+    /// Registers unknown devices, if the configuration says so.
+    pub enrolment: Option<Enrolment>,
+    /// Where they go.
+    pub journal: Journal,
+}
+
+impl Intake {
+    /// Takes messages until the shutdown.
+    ///
+    /// # Errors
+    /// None of its own: while the journal cannot take entries, nothing is acknowledged and it tries again.
+    pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                received = self.inbound.recv_many(&mut batch, MAX_BATCH) => if received == 0 {
+                    return Ok(());
+                }
+            }
+            let mut entries = Vec::with_capacity(batch.len() + 8);
+            for inbound in &batch {
+                entries.extend(self.decode(&inbound.message).await);
+            }
+            if !self.append(entries, &shutdown).await {
+                return Ok(()); // Not acknowledged: the broker keeps the batch.
+            }
+            for inbound in batch.drain(..) {
+                inbound.ack.done();
+            }
+        }
+    }
+
+    async fn decode(&mut self, message: &Message) -> Vec<Entry> {
+        let directory = self.directory.borrow().clone();
+        let entries = gateway::decode(&self.decode, &directory, message);
+        let unknown = entries
+            .iter()
+            .any(|entry| matches!(&entry.body, Body::Reject(reject) if reject.reason == RejectReason::UnknownDevice));
+        if unknown
+            && let Some(enrolment) = &mut self.enrolment
+            && let Some(device) = gateway::device_of(&self.decode, &message.topic)
+            && enrolment.enrol(&device, &mut self.directory).await
+        {
+            let directory = self.directory.borrow().clone();
+            return gateway::decode(&self.decode, &directory, message);
+        }
+        entries
+    }
+
+    /// Appends until it succeeds; false if the shutdown came first.
+    async fn append(&self, entries: Vec<Entry>, shutdown: &CancellationToken) -> bool {
+        for entry in &entries {
+            if let Body::Reject(reject) = &entry.body {
+                counter!("liftline_rejects_total", "reason" => reject.reason.code()).increment(1);
+            }
+        }
+        counter!("liftline_entries_received_total").increment(entries.len() as u64);
+        let mut stopped: Option<JournalError> = None;
+        loop {
+            match self.journal.append(entries.clone()).await {
+                Ok(()) => {
+                    if stopped.is_some() {
+                        info!("the journal takes entries again; acknowledging goes on");
+                    }
+                    return true;
+                }
+                Err(failure) => {
+                    if stopped.is_none() {
+                        error!("nothing is acknowledged until the journal can be written: {failure}");
+                    }
+                    counter!("liftline_journal_refusals_total").increment(1);
+                    stopped = Some(failure);
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return false,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Gives every ticket whose timer is due its tick.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use desk::Event;
+use model::Clock;
+use store::Store;
+
+/// How many tickets are taken in one look.
+const MAX_BATCH: u32 = 100;
+
+/// Advances tickets whose timers are due.
+pub struct Escalate {
+    /// Where the tickets are.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Escalate {
+    /// Ticks every due ticket, each once.
+    ///
+    /// # Errors
+    /// If the store fails; tickets already ticked stay so.
+    pub async fn pass(&self) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        for (org, ticket) in self.store.due_tickets(now, MAX_BATCH).await.context("looking for due timers")? {
+            self.store
+                .apply(org, ticket, Event::Tick, now)
+                .await
+                .with_context(|| format!("advancing ticket {ticket}"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! The whole flow, in the order in which a message travels.
+//!
+//! ```text
+//!  lifts ──MQTT──▶ gateway ──▶ journal ──┬──▶ recorder ──▶ store: readings
+//!                     ▲  ack after append │
+//!                     │ commands          └──▶ watch: rules, predict ──▶ alerts ──▶ desk ──▶ store: tickets + outbox
+//!                     └───────────── board, callbacks ◀── people ◀── deliver ◀──────────────────────┘
+//! ```
+
+use std::{sync::Arc, time::Duration};
+
+use gateway::{Downlink, Inbound};
+use store::Change;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    health,
+    intake::Intake,
+    passes::{self, commands::SendCommands, deliver::Deliver, escalate::Escalate, prune::Prune},
+    recorder::Recorder,
+    server::Parts,
+    supervisor::Supervisor,
+    watch::Watch,
+};
+
+/// How many received messages may wait for intake, over all links.
+const INBOUND: usize = 4096;
+/// How many commands may wait for a link.
+const DOWNLINKS: usize = 256;
+
+/// Starts every task of the hub.
+pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationToken) {
+    let Parts { config, clock, journal, store, notifier, profiles, directory, refresh, enrolment, front_door, web, status } = parts;
+    let stop = || shutdown.child_token();
+    let (inbound, arrived) = mpsc::channel::<Inbound>(INBOUND);
+    let mut downlinks = Vec::new();
+
+    // 1. Devices speak: through an external broker, or straight to the front door.
+    if let Some(broker) = config.gateway.broker.clone() {
+        let (sender, commands) = mpsc::channel::<Downlink>(DOWNLINKS);
+        downlinks.push(sender);
+        let link = gateway::BrokerLink::new(broker, &config.gateway, clock.clone());
+        status.add_link("broker", link.state());
+        supervisor.add("broker link", link.run(inbound.clone(), commands, stop()));
+    }
+    if let Some(front_door) = front_door {
+        let (sender, commands) = mpsc::channel::<Downlink>(DOWNLINKS);
+        downlinks.push(sender);
+        supervisor.add("front door", front_door.run(inbound.clone(), commands, stop()));
+    }
+    drop(inbound);
+
+    // 2. Intake: decode, journal, and only then acknowledge.
+    let intake = Intake {
+        inbound: arrived,
+        decode: config.gateway.decode_options(),
+        directory: directory.clone(),
+        enrolment,
+        journal: journal.clone(),
+    };
+    supervisor.add("intake", intake.run(stop()));
+
+    // 3. Recorder: the journal's readings, events and rejects into the store.
+    let recorder = Recorder { journal: journal.clone(), store: store.clone(), directory: directory.clone(), clock: clock.clone() };
+    supervisor.add("recorder", recorder.run(stop()));
+
+    // 4. Watch: rules and forecasts; alerts, tickets and owed messages in one transaction.
+    let watch = Watch { journal: journal.clone(), store: store.clone(), directory, clock: clock.clone(), profiles };
+    supervisor.add("watch", watch.run(stop()));
+
+    // 5. The desk's reconcilers: timers, messages to people, commands to devices, housekeeping.
+    let escalate = Arc::new(Escalate { store: store.clone(), clock: clock.clone() });
+    let deliver = Arc::new(Deliver { store: store.clone(), notifier, clock: clock.clone() });
+    let commands = Arc::new(SendCommands { store: store.clone(), downlinks, clock: clock.clone() });
+    let prune = Arc::new(Prune { journal, store: store.clone(), retention: config.hub.retention(), clock });
+    let refresh = Arc::new(refresh);
+    let mut reconcile = |name, every, wakes, pass| {
+        supervisor.add(name, passes::run(name, every, store.changes(), wakes, stop(), pass));
+    };
+    reconcile("escalate", Duration::from_millis(500), |_| false, pass(move || escalate.clone().pass()));
+    reconcile("deliver", Duration::from_secs(1), |change| matches!(change, Change::Outbox), pass(move || deliver.clone().pass()));
+    reconcile("commands", Duration::from_secs(1), |change| matches!(change, Change::Command { .. }), pass(move || commands.clone().pass()));
+    reconcile("directory", Duration::from_secs(5), |change| matches!(change, Change::Directory), pass(move || refresh.clone().pass()));
+    reconcile("prune", Duration::from_secs(60), |_| false, pass(move || prune.clone().pass()));
+
+    // 6. What people see: board, API, care pages, providers' callbacks; and the hub's own health.
+    supervisor.add("web", web.serve(stop()));
+    supervisor.add("status", health::run(status, stop()));
+    supervisor.add("lock", health::guard_lock(store, stop()));
+}

@@ -1,0 +1,47 @@
+//! The command-line tools that work on a hub's store beside it.
+
+pub mod backtest;
+pub mod devices;
+pub mod export;
+pub mod organisation;
+pub mod simulate;
+pub mod users;
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use store::{DeskSettings, Store};
+
+use crate::config::{Config, LoadedProfile};
+
+/// Reads the configuration, or says everything that is wrong with it.
+///
+/// # Errors
+/// All problems, one a line.
+pub fn load_config(file: &Path) -> anyhow::Result<(Config, Vec<LoadedProfile>)> {
+    match Config::load(file) {
+        Ok(loaded) => Ok(loaded),
+        Err(errors) => {
+            let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            bail!("{}", list.join("\n"))
+        }
+    }
+}
+
+/// Opens the store of a configuration beside a running hub.
+///
+/// # Errors
+/// If the configuration is bad or the database cannot be opened.
+pub async fn attach(file: &Path) -> anyhow::Result<(Store, Config, Vec<LoadedProfile>)> {
+    let (config, profiles) = load_config(file)?;
+    std::fs::create_dir_all(&config.hub.data_dir)
+        .with_context(|| format!("creating the data folder {}", config.hub.data_dir.display()))?;
+    let store = Store::attach(&config.store_config(), desk_settings(&config)).await.context("opening the database")?;
+    Ok((store, config, profiles))
+}
+
+/// What the store needs to open and advance tickets.
+#[must_use]
+pub fn desk_settings(config: &Config) -> DeskSettings {
+    DeskSettings { policies: config.desk.clone(), public_url: config.board.public_url.clone() }
+}

@@ -1,0 +1,185 @@
+//! A hub as people run it: the `liftline` binary in its own process, with its own folder.
+
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+use crate::{
+    SOON,
+    api::Api,
+    database::{Engine, fresh_postgres},
+};
+
+/// The organisation of the tests.
+pub const ORGANISATION: &str = include_str!("organisation.toml");
+/// The devices of the tests: one of each profile, with known secrets.
+pub const DEVICES: &str = include_str!("devices.csv");
+/// The secret of every device of [`DEVICES`].
+pub const SECRET: &str = "a-secret-for-the-tests";
+/// The dispatcher's password.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A hub's folder and configuration; the process can be started, killed and started again on it.
+pub struct TestHub {
+    folder: TempDir,
+    child: Option<Child>,
+    /// The address of its web server.
+    pub web: SocketAddr,
+    /// The address of its front door, if configured.
+    pub mqtt: Option<SocketAddr>,
+}
+
+/// How a hub is configured.
+#[derive(Default)]
+pub struct Setup {
+    /// Lines of TOML added to the configuration.
+    pub extra: String,
+    /// No front door.
+    pub no_front_door: bool,
+}
+
+impl TestHub {
+    /// Sets a hub up with organisation, devices and a dispatcher, and starts it.
+    ///
+    /// # Panics
+    /// If any of it fails.
+    pub async fn start(engine: Engine, setup: Setup) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let web_port = crate::free_port();
+        let mut config = format!(
+            "[hub]\ndata_dir = \"data\"\nlisten = \"127.0.0.1:{web_port}\"\n\n[board]\npublic_url = \"http://127.0.0.1:{web_port}\"\n"
+        );
+        if engine == Engine::Postgres {
+            config.push_str(&format!("\n[store]\nurl = \"{}\"\n", fresh_postgres().await));
+        }
+        if !setup.no_front_door {
+            config.push_str("\n[gateway.front_door]\nlisten = \"127.0.0.1:0\"\n");
+        }
+        config.push('\n');
+        config.push_str(&setup.extra);
+        std::fs::write(folder.path().join("liftline.toml"), config).unwrap();
+        std::fs::write(folder.path().join("organisation.toml"), ORGANISATION).unwrap();
+        std::fs::write(folder.path().join("devices.csv"), DEVICES).unwrap();
+        let mut hub = Self { folder, child: None, web: SocketAddr::from(([127, 0, 0, 1], web_port)), mqtt: None };
+        hub.tool(&["import", "organisation.toml"], "");
+        hub.tool(&["device", "import", "devices.csv"], "");
+        hub.tool(&["user", "add", "dora", "--name", "Dora Dispatch"], PASSWORD);
+        hub.restart().await;
+        hub
+    }
+
+    /// The hub's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs `liftline ARGS` in the hub's folder and returns what it printed.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn tool(&self, args: &[&str], stdin: &str) -> String {
+        let (ok, out, err) = run_liftline(self.folder.path(), args, stdin);
+        assert!(ok, "liftline {args:?} failed:\n{err}");
+        out
+    }
+
+    /// Starts the process (again) and waits until it says where it is.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn restart(&mut self) {
+        let mut child = Command::new(liftline())
+            .args(["serve"])
+            .current_dir(self.folder.path())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let announced = tokio::time::timeout(SOON, async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if let Some(address) = line.strip_prefix("mqtt: ") {
+                    self.mqtt = address.parse().ok();
+                }
+                if let Some(address) = line.strip_prefix("web: http://") {
+                    self.web = address.parse().unwrap();
+                    return true;
+                }
+            }
+            false
+        })
+        .await;
+        assert!(matches!(announced, Ok(true)), "the hub did not come up:\n{}", self.log());
+        self.child = Some(child);
+    }
+
+    /// What the hub has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Ends the process as a crash would: SIGKILL, nothing flushed.
+    ///
+    /// # Panics
+    /// If it is not running.
+    pub async fn kill(&mut self) {
+        let mut child = self.child.take().expect("the hub runs");
+        child.kill().await.unwrap();
+    }
+
+    /// A logged-in client of its API.
+    pub async fn api(&self) -> Api {
+        Api::login(self.web, "dora", PASSWORD).await
+    }
+}
+
+/// The binary under test.
+///
+/// # Panics
+/// If it was not built.
+#[must_use]
+pub fn liftline() -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    if path.ends_with("deps") {
+        path.pop();
+    }
+    let binary = path.join("liftline");
+    assert!(binary.exists(), "{} is not built: run ./dev test, which builds it", binary.display());
+    binary
+}
+
+/// Runs `liftline ARGS` in a folder: (success, stdout, stderr).
+///
+/// # Panics
+/// If it cannot be started.
+pub fn run_liftline(folder: &Path, args: &[&str], stdin: &str) -> (bool, String, String) {
+    let mut child = std::process::Command::new(liftline())
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read its standard input may have closed it already.
+    drop(child.stdin.take().unwrap().write_all(stdin.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
