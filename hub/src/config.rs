@@ -59,7 +59,7 @@ pub struct HubConfig {
     /// How long tasks may take to end after a signal.
     #[serde(with = "model::duration")]
     pub shutdown_grace: Duration,
-    /// Readings, events and rejects older than this are removed; default: kept for ever.
+    /// Readings and events older than this are removed; default: kept for ever. Rejects are kept for 30 days.
     #[serde(with = "model::duration::option")]
     pub keep_readings: Option<Duration>,
 }
@@ -68,7 +68,7 @@ impl HubConfig {
     /// How long what is kept in the store.
     #[must_use]
     pub fn retention(&self) -> Retention {
-        Retention { readings: self.keep_readings, events: self.keep_readings, rejects: self.keep_readings }
+        Retention { readings: self.keep_readings, events: self.keep_readings, ..Retention::default() }
     }
 }
 
@@ -168,6 +168,7 @@ impl Config {
         let mut config: Self = toml::from_str(text).map_err(|error| vec![syntax_error(file, text, &error)])?;
         let base = file.parent().unwrap_or(Path::new(""));
         config.hub.data_dir = base.join(&config.hub.data_dir);
+        config.notify.public_url = config.board.public_url.clone();
         for profile in &mut config.hub.profiles {
             *profile = base.join(&*profile);
         }
@@ -180,7 +181,10 @@ impl Config {
     /// The database to open: the configured one, or SQLite in the data folder.
     #[must_use]
     pub fn store_config(&self) -> StoreConfig {
-        self.store.clone().unwrap_or_else(|| StoreConfig::sqlite(&self.hub.data_dir.join("liftline.sqlite")))
+        self.store.clone().unwrap_or_else(|| StoreConfig {
+            url: format!("sqlite:{}", self.hub.data_dir.join("liftline.sqlite").display()),
+            ..StoreConfig::default()
+        })
     }
 
     fn check(&self, file: &Path, text: &str, profiles: &[LoadedProfile], errors: &mut Vec<ConfigError>) {
@@ -210,9 +214,6 @@ impl Config {
         }
         if let Err(error) = self.gateway.validate() {
             problem("gateway", error.to_string(), "see docs/configuration.md, section gateway");
-        }
-        if let Err(error) = self.board.validate() {
-            problem("board", error.to_string(), "see docs/configuration.md, section board");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::bail;
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use board::{JournalLane, Link, LinkState, SystemStatus};
-use journal::{Journal, JournalAlarm};
+use journal::Journal;
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::{Clock, Lane, Localised, Timestamp};
 use store::Store;
@@ -54,13 +54,14 @@ impl Status {
             self.journal.head(lane).0.saturating_sub(at.0)
         };
         let mut status = SystemStatus {
-            journal: Lane::ALL
-                .into_iter()
-                .map(|lane| JournalLane {
-                    lane,
-                    head: self.journal.head(lane).0,
-                    lag: lag(recorder::CONSUMER, lane).max(lag(watcher::CONSUMER, lane)),
-                    bytes: stats.bytes(lane),
+            journal: stats
+                .lanes
+                .iter()
+                .map(|stats| JournalLane {
+                    lane: stats.lane,
+                    head: stats.head.0,
+                    lag: lag(recorder::CONSUMER, stats.lane).max(lag(watcher::CONSUMER, stats.lane)),
+                    bytes: stats.bytes,
                 })
                 .collect(),
             recorder_lag: Lane::ALL.into_iter().map(|lane| lag(recorder::CONSUMER, lane)).sum(),
@@ -93,16 +94,22 @@ impl Status {
             }
             status.links.push(Link { name: (*name).to_owned(), state: up, since, detail });
         }
-        match stats.alarm {
+        match stats.alarm.map(|alarm| alarm.full) {
             None => {}
-            Some(JournalAlarm::NearlyFull { .. }) => status.alarms.push(Localised::new(
+            Some(false) => status.alarms.push(Localised::new(
                 "The journal is nearly full of entries that were not yet processed. Look at the database, or raise journal.max_bytes.",
                 "日志中未处理的条目即将占满空间。请检查数据库，或调高 journal.max_bytes。",
             )),
-            Some(JournalAlarm::Full { .. }) => status.alarms.push(Localised::new(
+            Some(true) => status.alarms.push(Localised::new(
                 "The journal is full: devices are no longer acknowledged. Look at the database, or raise journal.max_bytes.",
                 "日志已满：不再向设备确认消息。请检查数据库，或调高 journal.max_bytes。",
             )),
+        }
+        if stats.damaged_entries > 0 {
+            status.alarms.push(Localised::new(
+                format!("{} entries of the journal are damaged and were skipped. Check the disk.", stats.damaged_entries),
+                format!("日志中有 {} 条记录损坏并已跳过，请检查磁盘。", stats.damaged_entries),
+            ));
         }
         self.sender.send_replace(Arc::new(status));
     }

@@ -10,48 +10,56 @@ pub mod prune;
 use std::{future::Future, time::Duration};
 
 use metrics::{counter, histogram};
+use store::Change;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-/// Runs a reconciler's pass at least every `interval`, and sooner after a change that `wakes` it.
+/// Something that puts right, again and again, what is due.
+pub trait Reconciler: Send + Sync + 'static {
+    /// Its name in logs and metrics.
+    const NAME: &'static str;
+    /// The longest time between two passes.
+    const INTERVAL: Duration;
+
+    /// True if a change may make something due before the interval is over.
+    fn wakes(change: &Change) -> bool;
+
+    /// Does everything that is due. Doing it twice changes nothing.
+    fn pass(&self) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+/// Runs a reconciler until the shutdown.
 ///
 /// # Errors
 /// None: a pass that fails is logged, counted and tried again.
-pub async fn run<Pass, Ran>(
-    name: &'static str,
-    interval: Duration,
-    mut changes: broadcast::Receiver<store::Change>,
-    wakes: fn(&store::Change) -> bool,
+pub async fn run<R: Reconciler>(
+    reconciler: R,
+    mut changes: broadcast::Receiver<Change>,
     shutdown: CancellationToken,
-    mut pass: Pass,
-) -> anyhow::Result<()>
-where
-    Pass: FnMut() -> Ran,
-    Ran: Future<Output = anyhow::Result<()>>,
-{
+) -> anyhow::Result<()> {
     loop {
         let started = std::time::Instant::now();
-        if let Err(failure) = pass().await {
-            counter!("liftline_pass_failures_total", "pass" => name).increment(1);
-            error!(pass = name, "{failure:#}");
+        if let Err(failure) = reconciler.pass().await {
+            counter!("liftline_pass_failures_total", "pass" => R::NAME).increment(1);
+            error!(pass = R::NAME, "{failure:#}");
         }
-        histogram!("liftline_pass_duration_seconds", "pass" => name).record(started.elapsed().as_secs_f64());
-        let due = tokio::time::sleep(interval);
-        tokio::pin!(due);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                () = &mut due => break,
-                change = changes.recv() => match change {
-                    Ok(change) if !wakes(&change) => {}
-                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => break,
-                    Err(broadcast::error::RecvError::Closed) => {
-                        due.as_mut().await;
-                        break;
-                    }
-                },
-            }
+        histogram!("liftline_pass_duration_seconds", "pass" => R::NAME).record(started.elapsed().as_secs_f64());
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(R::INTERVAL) => {}
+            () = woken::<R>(&mut changes) => {}
+        }
+    }
+}
+
+/// Returns at a change that wakes the reconciler, or when changes were missed.
+async fn woken<R: Reconciler>(changes: &mut broadcast::Receiver<Change>) {
+    loop {
+        match changes.recv().await {
+            Ok(change) if !R::wakes(&change) => {}
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return,
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
 }

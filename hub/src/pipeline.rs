@@ -7,17 +7,15 @@
 //!                     └───────────── board, callbacks ◀── people ◀── deliver ◀──────────────────────┘
 //! ```
 
-use std::{sync::Arc, time::Duration};
-
 use gateway::{Downlink, Inbound};
-use store::Change;
+use store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     health,
     intake::Intake,
-    passes::{self, commands::SendCommands, deliver::Deliver, escalate::Escalate, prune::Prune},
+    passes::{self, Reconciler, commands::SendCommands, deliver::Deliver, escalate::Escalate, prune::Prune},
     recorder::Recorder,
     server::Parts,
     supervisor::Supervisor,
@@ -31,7 +29,8 @@ const DOWNLINKS: usize = 256;
 
 /// Starts every task of the hub.
 pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationToken) {
-    let Parts { config, clock, journal, store, notifier, profiles, directory, refresh, enrolment, front_door, web, status } = parts;
+    let Parts { config, clock, journal, store, notifier, profiles, directory, refresh, enrolment, front_door, web, mut status } =
+        parts;
     let stop = || shutdown.child_token();
     let (inbound, arrived) = mpsc::channel::<Inbound>(INBOUND);
     let mut downlinks = Vec::new();
@@ -70,22 +69,19 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     supervisor.add("watch", watch.run(stop()));
 
     // 5. The desk's reconcilers: timers, messages to people, commands to devices, housekeeping.
-    let escalate = Arc::new(Escalate { store: store.clone(), clock: clock.clone() });
-    let deliver = Arc::new(Deliver { store: store.clone(), notifier, clock: clock.clone() });
-    let commands = Arc::new(SendCommands { store: store.clone(), downlinks, clock: clock.clone() });
-    let prune = Arc::new(Prune { journal, store: store.clone(), retention: config.hub.retention(), clock });
-    let refresh = Arc::new(refresh);
-    let mut reconcile = |name, every, wakes, pass| {
-        supervisor.add(name, passes::run(name, every, store.changes(), wakes, stop(), pass));
-    };
-    reconcile("escalate", Duration::from_millis(500), |_| false, pass(move || escalate.clone().pass()));
-    reconcile("deliver", Duration::from_secs(1), |change| matches!(change, Change::Outbox), pass(move || deliver.clone().pass()));
-    reconcile("commands", Duration::from_secs(1), |change| matches!(change, Change::Command { .. }), pass(move || commands.clone().pass()));
-    reconcile("directory", Duration::from_secs(5), |change| matches!(change, Change::Directory), pass(move || refresh.clone().pass()));
-    reconcile("prune", Duration::from_secs(60), |_| false, pass(move || prune.clone().pass()));
+    reconcile(supervisor, Escalate { store: store.clone(), clock: clock.clone() }, &store, stop());
+    reconcile(supervisor, Deliver { store: store.clone(), notifier, clock: clock.clone() }, &store, stop());
+    reconcile(supervisor, SendCommands { store: store.clone(), downlinks, clock: clock.clone() }, &store, stop());
+    reconcile(supervisor, refresh, &store, stop());
+    let retention = config.hub.retention();
+    reconcile(supervisor, Prune { journal, store: store.clone(), retention, clock }, &store, stop());
 
     // 6. What people see: board, API, care pages, providers' callbacks; and the hub's own health.
     supervisor.add("web", web.serve(stop()));
     supervisor.add("status", health::run(status, stop()));
     supervisor.add("lock", health::guard_lock(store, stop()));
+}
+
+fn reconcile<R: Reconciler>(supervisor: &mut Supervisor, reconciler: R, store: &Store, stop: CancellationToken) {
+    supervisor.add(R::NAME, passes::run(reconciler, store.changes(), stop));
 }

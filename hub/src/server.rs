@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    callbacks,
+    callbacks::{self, Callbacks},
     config::{Config, EnrolmentConfig, LoadedProfile},
     enrolment::Enrolment,
     health::{self, Status},
-    passes::directory::RefreshDirectory,
+    passes::{Reconciler as _, directory::RefreshDirectory},
     pipeline,
     supervisor::Supervisor,
     tools::desk_settings,
@@ -140,7 +140,7 @@ impl Hub {
         };
         let router = Router::new()
             .merge(health::router(system, metrics))
-            .merge(callbacks::router(&config, store.clone(), clock.clone())?)
+            .merge(callbacks::router(Callbacks { store: store.clone(), notifier: notifier.clone(), clock: clock.clone() }))
             .merge(extra)
             .merge(board::router(board));
         let grace = config.hub.shutdown_grace;

@@ -21,8 +21,12 @@ impl Supervisor {
     }
 
     /// Starts a task. It must end soon after the shutdown, and not before.
-    pub fn add(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        self.tasks.spawn(async move { (name, task.await) });
+    pub fn add<E: Into<anyhow::Error>>(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move { (name, task.await.map_err(Into::into)) });
     }
 
     /// Waits until the shutdown or the first early exit, then gives the rest `grace` to end.
@@ -74,7 +78,7 @@ mod tests {
         let waits = shutdown.clone();
         supervisor.add("patient", async move {
             waits.cancelled().await;
-            Ok(())
+            anyhow::Ok(())
         });
         supervisor.add("broken", async { Err(anyhow!("out of paper")) });
         let failure = supervisor.run(Duration::from_secs(5)).await.unwrap_err();
@@ -89,7 +93,7 @@ mod tests {
         let waits = shutdown.clone();
         supervisor.add("patient", async move {
             waits.cancelled().await;
-            Ok(())
+            anyhow::Ok(())
         });
         shutdown.cancel();
         supervisor.run(Duration::from_secs(5)).await.unwrap();

@@ -1,6 +1,6 @@
 //! The command-line tools that work on a hub's store beside it.
 
-pub mod backtest;
+
 pub mod devices;
 pub mod export;
 pub mod organisation;

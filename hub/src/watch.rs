@@ -177,13 +177,17 @@ impl Watch {
         let saved = self.store.load_watch(PARTITION).await.context("loading the state of the rules")?;
         let snapshot = |name: &str| saved.snapshots.iter().find(|snapshot| snapshot.name == name);
         if let (Some(rules), Some(predictor)) = (snapshot(RULES), snapshot(PREDICTOR)) {
-            let restored = state
-                .rules
-                .restore(&rules.data)
-                .map_err(anyhow::Error::from)
-                .and_then(|()| state.predictor.restore(&predictor.data).map_err(anyhow::Error::from));
+            let restored = state.rules.restore(&rules.data).map_err(anyhow::Error::from).and_then(|report| {
+                state.predictor.restore(&predictor.data)?;
+                Ok(report)
+            });
             match restored {
-                Ok(()) => state.at = [Offset(rules.at.events), Offset(rules.at.telemetry)],
+                Ok(report) => {
+                    for note in report.notes {
+                        warn!("{note}");
+                    }
+                    state.at = [Offset(rules.at.events), Offset(rules.at.telemetry)];
+                }
                 Err(failure) => warn!("the saved state of the rules is not used, they start afresh: {failure:#}"),
             }
         }

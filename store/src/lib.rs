@@ -1,1 +1,118 @@
-//! store.
+//! All SQL of Liftline: devices and what they said, tickets, people, the outbox, users, the audit log — on SQLite or
+//! PostgreSQL (with TimescaleDB where it is installed), behind one [`Store`].
+//!
+//! Every device, site, ticket, person, user and rota belongs to one organisation; what people read takes the
+//! organisation that they may see. Ticket logic lives in `desk`: the store loads, calls it, and commits the ticket,
+//! its timeline and the messages it owes in one transaction ([`Store::commit_watch`], [`Store::apply`]).
+//! No statement asks the database for the time.
+
+mod audit;
+mod care;
+mod changes;
+mod commands;
+mod db;
+mod delivery;
+mod desk_work;
+mod devices;
+mod error;
+mod events;
+mod migrate;
+mod open;
+mod orgs;
+mod outbox;
+mod people;
+mod prune;
+mod readings;
+mod recorder;
+mod rejects;
+mod roster;
+mod rotas;
+mod secret;
+mod tickets;
+mod users;
+mod watch;
+mod wide;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+};
+
+use model::ProfileId;
+use tokio::sync::broadcast;
+
+pub use audit::{AuditActor, AuditEntry};
+pub use care::{CarePage, NewAffected};
+pub use changes::Change;
+pub use commands::{Command, NewCommand};
+pub use db::{Result, Sql};
+pub use delivery::{Attempt, ReplyCode, StoredMessage};
+pub use devices::{DeviceFilter, DeviceState, DeviceSummary};
+pub use error::StoreError;
+pub use events::DeviceEvent;
+pub use open::{DeskSettings, StoreConfig};
+pub use orgs::NewSite;
+pub use outbox::{Claim, NewAnswer};
+pub use people::{NewPerson, Subscription};
+pub use prune::Retention;
+pub use readings::{Bucket, Series, Step};
+pub use recorder::{RecordReport, RecordedEvent, RecorderBatch, Row};
+pub use rejects::{RecordedReject, RejectFilter, RejectPage};
+pub use rotas::{DutyContact, NewRota};
+pub use tickets::{ApplyError, TicketFilter, TicketPage, TicketState, TicketView};
+pub use users::{NewSession, NewUser, Session, User, UserRole};
+pub use watch::{CommitReport, Snapshot, StoredSnapshot, WatchCursors, WatchState};
+
+use crate::{db::Db, open::HubLock, wide::WideTable};
+
+/// The store. Cloning it gives another handle on the same connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    db: Db,
+    desk: DeskSettings,
+    changes: broadcast::Sender<Change>,
+    /// Tables of readings, by profile, as made or found by [`Store::ensure_profile`].
+    wide: RwLock<HashMap<ProfileId, Arc<WideTable>>>,
+    lock: HubLock,
+    target: String,
+    timescale: bool,
+}
+
+impl Store {
+    fn db(&self) -> &Db {
+        &self.inner.db
+    }
+}
+
+/// Every fixed statement with its module and name, for the test that prepares them all on both engines.
+#[doc(hidden)]
+#[must_use]
+pub fn statements() -> Vec<(&'static str, &'static str, Sql)> {
+    let modules: &[(&str, &[(&str, Sql)])] = &[
+        ("audit", audit::STATEMENTS),
+        ("care", care::STATEMENTS),
+        ("commands", commands::STATEMENTS),
+        ("delivery", delivery::STATEMENTS),
+        ("desk_work", desk_work::STATEMENTS),
+        ("devices", devices::STATEMENTS),
+        ("events", events::STATEMENTS),
+        ("orgs", orgs::STATEMENTS),
+        ("outbox", outbox::STATEMENTS),
+        ("people", people::STATEMENTS),
+        ("prune", prune::STATEMENTS),
+        ("recorder", recorder::STATEMENTS),
+        ("rejects", rejects::STATEMENTS),
+        ("roster", roster::STATEMENTS),
+        ("rotas", rotas::STATEMENTS),
+        ("tickets", tickets::STATEMENTS),
+        ("users", users::STATEMENTS),
+        ("watch", watch::STATEMENTS),
+        ("wide", wide::STATEMENTS),
+    ];
+    modules.iter().flat_map(|(module, list)| list.iter().map(move |(name, sql)| (*module, *name, *sql))).collect()
+}

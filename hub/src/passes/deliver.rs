@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures::{StreamExt as _, stream};
-use metrics::counter;
 use model::{Clock, Outcome};
 use notify::Notifier;
-use store::{Claim, Store};
-use tracing::{info, warn};
+use store::{Change, Claim, Store};
+
+use crate::passes::Reconciler;
 
 /// How long a claimed message is left to this hub before another pass may take it.
 const LEASE: Duration = Duration::from_secs(60);
@@ -27,12 +27,17 @@ pub struct Deliver {
     pub clock: Arc<dyn Clock>,
 }
 
-impl Deliver {
-    /// Sends everything that is owed now.
-    ///
-    /// # Errors
-    /// If the store fails. What was sent and could not be recorded is looked up at the provider before it is resent.
-    pub async fn pass(&self) -> anyhow::Result<()> {
+impl Reconciler for Deliver {
+    const NAME: &'static str = "deliver";
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    fn wakes(change: &Change) -> bool {
+        matches!(change, Change::Outbox)
+    }
+
+    /// Sends everything that is owed now. What was sent and could not be recorded is looked up at the provider before it
+    /// is sent again.
+    async fn pass(&self) -> anyhow::Result<()> {
         loop {
             let claimed = self
                 .store
@@ -42,44 +47,34 @@ impl Deliver {
             if claimed.is_empty() {
                 return Ok(());
             }
-            let mut sending = stream::iter(claimed.iter().map(|claim| self.deliver(claim))).buffer_unordered(PARALLEL);
+            let mut sending = stream::iter(claimed.into_iter().map(|claim| self.deliver(claim))).buffer_unordered(PARALLEL);
             while let Some(recorded) = sending.next().await {
                 recorded?;
             }
         }
     }
+}
 
-    async fn deliver(&self, claim: &Claim) -> anyhow::Result<()> {
+impl Deliver {
+    async fn deliver(&self, claim: Claim) -> anyhow::Result<()> {
         let message = &claim.message;
-        let mut outcome = if claim.look_up { self.notifier.look_up(message).await } else { None };
-        if outcome.is_none() {
-            outcome = Some(self.notifier.send(message, self.clock.now()).await);
-        }
-        let outcome = outcome.context("a message has an outcome")?;
+        // The attempt that is looked up began after the message was owed: a wide window finds it all the same.
+        let found = match claim.look_up {
+            true => self.notifier.look_up(message, message.created_at, self.clock.now()).await,
+            false => None,
+        };
+        let outcome = match found {
+            Some(outcome) => outcome,
+            None => self.notifier.send(message, self.clock.now()).await,
+        };
         let now = self.clock.now();
-        let channel = message.receiver.channel.code();
         let retry_at = match &outcome {
-            Outcome::Sent { provider_id } => {
-                counter!("liftline_messages_sent_total", "channel" => channel).increment(1);
-                info!(message.id = %message.id, channel, provider_id, "sent");
-                None
-            }
-            Outcome::Retry { after, reason } => {
-                warn!(message.id = %message.id, channel, reason, "not sent yet");
-                notify::retry_at(message, *after, now)
-            }
-            Outcome::Unknown { reason } => {
-                warn!(message.id = %message.id, channel, reason, "it is not known whether it was sent");
-                notify::retry_at(message, None, now)
-            }
-            Outcome::Dead { reason } => {
-                counter!("liftline_messages_dead_total", "channel" => channel).increment(1);
-                warn!(message.id = %message.id, channel, reason, "can never be sent");
-                None
-            }
+            Outcome::Sent { .. } | Outcome::Dead { .. } => None,
+            Outcome::Retry { after, .. } => notify::retry_at(message, *after, now),
+            Outcome::Unknown { .. } => notify::retry_at(message, Some(notify::retry::LOOK_UP_AFTER), now),
         };
         self.store
-            .record_attempt(claim, &outcome, retry_at, now)
+            .record_attempt(&claim, &outcome, retry_at, now)
             .await
             .with_context(|| format!("recording what came of message {}", message.id))
     }

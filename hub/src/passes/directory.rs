@@ -1,12 +1,14 @@
 //! Keeps the picture of the registered devices and of their logins in step with the store.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use gateway::Credentials;
 use model::{Directory, Profile, ProfileId};
-use store::Store;
+use store::{Change, Store};
 use tokio::sync::watch;
+
+use crate::passes::Reconciler;
 
 /// Refreshes the directory.
 pub struct RefreshDirectory {
@@ -22,12 +24,16 @@ pub struct RefreshDirectory {
     pub credentials: watch::Sender<Arc<Credentials>>,
 }
 
-impl RefreshDirectory {
-    /// Reads the devices and their secrets anew.
-    ///
-    /// # Errors
-    /// If the store fails; the old picture stays.
-    pub async fn pass(&self) -> anyhow::Result<()> {
+impl Reconciler for RefreshDirectory {
+    const NAME: &'static str = "directory";
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    fn wakes(change: &Change) -> bool {
+        matches!(change, Change::Directory)
+    }
+
+    /// Reads the devices and their secrets anew; if the store fails the old picture stays.
+    async fn pass(&self) -> anyhow::Result<()> {
         let devices = self.store.directory_devices().await.context("reading the registered devices")?;
         let devices = devices.into_iter().map(|device| (device.id.clone(), Arc::new(device))).collect();
         self.directory.send_replace(Arc::new(Directory { devices, profiles: self.profiles.clone() }));

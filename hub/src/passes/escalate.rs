@@ -1,11 +1,13 @@
 //! Gives every ticket whose timer is due its tick.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use desk::Event;
 use model::Clock;
-use store::Store;
+use store::{Change, Store};
+
+use crate::passes::Reconciler;
 
 /// How many tickets are taken in one look.
 const MAX_BATCH: u32 = 100;
@@ -18,12 +20,16 @@ pub struct Escalate {
     pub clock: Arc<dyn Clock>,
 }
 
-impl Escalate {
+impl Reconciler for Escalate {
+    const NAME: &'static str = "escalate";
+    const INTERVAL: Duration = Duration::from_millis(500);
+
+    fn wakes(_: &Change) -> bool {
+        false
+    }
+
     /// Ticks every due ticket, each once.
-    ///
-    /// # Errors
-    /// If the store fails; tickets already ticked stay so.
-    pub async fn pass(&self) -> anyhow::Result<()> {
+    async fn pass(&self) -> anyhow::Result<()> {
         let now = self.clock.now();
         for (org, ticket) in self.store.due_tickets(now, MAX_BATCH).await.context("looking for due timers")? {
             self.store

@@ -1,12 +1,14 @@
 //! Trims the journal and removes what is past its retention.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use journal::Journal;
 use model::Clock;
-use store::{Retention, Store};
+use store::{Change, Retention, Store};
 use tracing::debug;
+
+use crate::passes::Reconciler;
 
 /// Trims the journal behind every cursor and removes what is past its retention.
 pub struct Prune {
@@ -20,12 +22,16 @@ pub struct Prune {
     pub clock: Arc<dyn Clock>,
 }
 
-impl Prune {
-    /// Trims and forgets.
-    ///
-    /// # Errors
-    /// If the journal or the store fails.
-    pub async fn pass(&self) -> anyhow::Result<()> {
+impl Reconciler for Prune {
+    const NAME: &'static str = "prune";
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    fn wakes(_: &Change) -> bool {
+        false
+    }
+
+    /// Trims and removes.
+    async fn pass(&self) -> anyhow::Result<()> {
         let now = self.clock.now();
         let report = self.journal.trim(now).context("trimming the journal")?;
         debug!(?report, "trimmed the journal");

@@ -6,6 +6,8 @@ pub mod api;
 pub mod database;
 pub mod hub;
 pub mod peers;
+pub mod phones;
+pub mod stories;
 
 use std::{
     future::Future,

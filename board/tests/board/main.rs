@@ -1,0 +1,12 @@
+//! The board as a client sees it: real requests through the whole router, on a real SQLite store.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod access;
+mod care;
+mod devices;
+mod fixture;
+mod login;
+mod shape;
+mod stream;
+mod tickets;

@@ -1,0 +1,188 @@
+//! Tickets through the API.
+
+use axum::http::StatusCode;
+use model::{AlertChange, Clock};
+use serde_json::{Value, json};
+use store::{UserRole, WatchCursors};
+
+use crate::fixture::{Client, PUBLIC_URL, TestBoard, alert};
+
+async fn act(client: &Client, board: &TestBoard, body: Value) -> crate::fixture::Reply {
+    client.post(&format!("/api/v1/tickets/{}/actions", board.ours.ticket), body).await
+}
+
+fn codes(detail: &Value, list: &str) -> Vec<String> {
+    detail[list].as_array().unwrap().iter().map(|v| v.as_str().unwrap_or_default().to_owned()).collect()
+}
+
+fn milestones(detail: &Value) -> Vec<&str> {
+    detail["milestones"].as_array().unwrap().iter().map(|m| m["kind"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_list_shows_what_a_dispatcher_needs_and_pages_through() {
+    let board = TestBoard::start().await;
+    let client = board.as_role(UserRole::Viewer).await;
+    let list = client.get("/api/v1/tickets").await.json();
+    let tickets = list["tickets"].as_array().unwrap();
+    assert_eq!(tickets.len(), 1);
+    let ticket = &tickets[0];
+    assert_eq!(ticket["id"], board.ours.ticket.to_string());
+    assert_eq!(ticket["kind"], "entrapment");
+    assert_eq!(ticket["status"], "open");
+    assert_eq!(ticket["life_safety"], true);
+    assert_eq!(ticket["title"], json!({ "en": "Person shut in", "zh": "有人被困" }));
+    assert_eq!(ticket["site"]["name"], "ours tower");
+    assert_eq!(ticket["device"], json!({ "id": "lift-1", "name": "Lift of ours", "plate": "P-ours" }));
+    assert_eq!(ticket["opened_at"], "2026-03-01T00:00:00Z");
+    assert_eq!(ticket["milestones"], json!([{ "kind": "detected", "at": "2026-03-01T00:00:00Z" }]));
+    assert_eq!(ticket["level"], 1);
+    assert_eq!(ticket["next_at"], "2026-03-01T00:03:00Z");
+    assert_eq!(ticket["affected"], json!({ "total": 0, "inside": 0 }));
+    assert_eq!((&ticket["alerts_open"], &ticket["devices_affected"]), (&json!(1), &json!(1)));
+    for (query, count) in [
+        ("state=closed", 0),
+        ("state=all&kind=entrapment", 1),
+        ("kind=breakdown", 0),
+        ("q=Lift%20of%20ours", 1),
+        ("q=nowhere", 0),
+        ("device=lift-1", 1),
+        ("device=lift-9", 0),
+        ("before=1", 0),
+    ] {
+        let list = client.get(&format!("/api/v1/tickets?{query}")).await.json();
+        assert_eq!(list["tickets"].as_array().unwrap().len(), count, "{query}");
+    }
+    for query in ["state=ajar", "kind=flood", "limit=many", "before=x"] {
+        let reply = client.get(&format!("/api/v1/tickets?{query}")).await;
+        assert_eq!((reply.status, reply.error().as_str()), (StatusCode::BAD_REQUEST, "bad_request"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_detail_carries_proof_evidence_messages_and_the_prepared_repair() {
+    let board = TestBoard::start().await;
+    let client = board.as_role(UserRole::Dispatcher).await;
+    let detail = client.get(&format!("/api/v1/tickets/{}", board.ours.ticket)).await.json();
+    assert_eq!(detail["number"], client.get("/api/v1/tickets").await.json()["tickets"][0]["number"]);
+    assert!(detail["milestones"][0]["proof"]["zh"].as_str().is_some_and(|proof| !proof.is_empty()));
+    assert!(detail["milestones"][0]["actor"]["kind"].is_string());
+    assert_eq!(detail["alerts"][0]["reason"]["en"], "The alarm button was pressed.");
+    assert_eq!(detail["alerts"][0]["evidence"]["condition"], "event alarm_button");
+    assert_eq!(detail["alerts"][0]["device"]["name"], "Lift of ours");
+    assert_eq!(detail["responders"][0]["person"]["name"], "Ann of ours");
+    assert_eq!(detail["responders"][0]["level"], 1);
+    let message = detail["messages"].as_array().unwrap().iter().find(|m| m["purpose"] == "page").unwrap();
+    assert_eq!(message["to"], "Ann of ours");
+    assert_eq!(message["state"], "pending");
+    assert_eq!(detail["runbook"]["title"]["zh"], "解救被困人员");
+    assert_eq!(detail["runbook"]["duration"], "30m");
+    assert_eq!(detail["forecast"], Value::Null);
+    let actions = codes(&detail, "actions");
+    for action in ["acknowledge", "escalate", "assign", "released", "note", "add_affected"] {
+        assert!(actions.contains(&action.to_owned()), "{action} is missing: {actions:?}");
+    }
+    let kinds: Vec<_> = detail["timeline"].as_array().unwrap().iter().map(|l| l["what"]["type"].clone()).collect();
+    assert!(kinds.contains(&json!("opened")) && kinds.contains(&json!("paged")), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn a_ticket_is_worked_from_the_board_to_its_end() {
+    let board = TestBoard::start().await;
+    let client = board.as_role(UserRole::Dispatcher).await;
+    let detail = act(&client, &board, json!({ "action": "acknowledge" })).await.json();
+    assert_eq!(detail["status"], "acknowledged");
+    let person = board.store.people(board.ours.org).await.unwrap()[0].id;
+    let detail = act(&client, &board, json!({ "action": "assign", "person": person })).await.json();
+    assert_eq!(detail["assignee"]["name"], "Ann of ours");
+    for action in ["en_route", "arrived", "released"] {
+        let reply = act(&client, &board, json!({ "action": action })).await;
+        assert_eq!(reply.status, StatusCode::OK, "{action}: {}", reply.text());
+        assert!(milestones(&reply.json()).contains(&action), "{action}");
+        assert!(!codes(&reply.json(), "actions").contains(&action.to_owned()), "{action} is done");
+    }
+    let refused = act(&client, &board, json!({ "action": "close" })).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "alerts are open: {}", refused.text());
+    assert!(refused.json()["error"]["remedy"].as_str().unwrap().contains("what was found"));
+    let closed = act(&client, &board, json!({ "action": "close", "note": "Door lock replaced" })).await.json();
+    assert_eq!(closed["status"], "closed");
+    assert_eq!(closed["actions"], json!([]));
+    let last = closed["timeline"].as_array().unwrap().iter().rfind(|l| l["what"]["type"] == "note").unwrap();
+    assert_eq!(last["what"]["text"], "Door lock replaced");
+    assert_eq!(last["actor"]["name"], "The dispatcher");
+    let after = act(&client, &board, json!({ "action": "note", "text": "too late" })).await;
+    assert_eq!((after.status, after.error().as_str()), (StatusCode::CONFLICT, "conflict"));
+}
+
+#[tokio::test]
+async fn a_person_is_never_forgotten_inside() {
+    let board = TestBoard::start().await;
+    let client = board.as_role(UserRole::Dispatcher).await;
+    let refused = act(&client, &board, json!({ "action": "close", "note": "looks fine" })).await;
+    assert_eq!((refused.status, refused.error().as_str()), (StatusCode::CONFLICT, "conflict"));
+}
+
+#[tokio::test]
+async fn bad_actions_are_refused_with_a_reason() {
+    let board = TestBoard::start().await;
+    let client = board.as_role(UserRole::Dispatcher).await;
+    for (body, status) in [
+        (json!({}), StatusCode::BAD_REQUEST),
+        (json!({ "action": "explode" }), StatusCode::BAD_REQUEST),
+        (json!({ "action": "note" }), StatusCode::BAD_REQUEST),
+        (json!({ "action": "note", "text": "  " }), StatusCode::BAD_REQUEST),
+        (json!({ "action": "note", "text": "x".repeat(2_001) }), StatusCode::BAD_REQUEST),
+        (json!({ "action": "assign", "person": "Ann" }), StatusCode::BAD_REQUEST),
+        (json!({ "action": "decline" }), StatusCode::CONFLICT),
+        (json!({ "action": "assign", "person": "00000000-0000-4000-8000-000000000000" }), StatusCode::NOT_FOUND),
+    ] {
+        let reply = act(&client, &board, body.clone()).await;
+        assert_eq!(reply.status, status, "{body}: {}", reply.text());
+        reply.error();
+    }
+    let theirs = board.store.people(board.theirs.org).await.unwrap()[0].id;
+    let reply = act(&client, &board, json!({ "action": "assign", "person": theirs })).await;
+    assert_eq!(reply.status, StatusCode::NOT_FOUND, "another organisation's person");
+    let technician = board.as_role(UserRole::Technician).await;
+    assert_eq!(act(&technician, &board, json!({ "action": "escalate" })).await.error(), "forbidden");
+    assert_eq!(act(&technician, &board, json!({ "action": "arrived" })).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_affected_person_is_added_and_owed_their_page() {
+    let board = TestBoard::start().await;
+    let client = board.as_role(UserRole::Dispatcher).await;
+    let path = format!("/api/v1/tickets/{}/affected", board.ours.ticket);
+    let body = json!({ "name": " Chen ", "phone": "+86 138-9999-8888", "language": "zh", "inside": true });
+    let detail = client.post(&path, body).await.json();
+    assert_eq!(detail["affected"], json!({ "total": 1, "inside": 1 }));
+    let person = &detail["affected_people"][0];
+    assert_eq!((&person["name"], &person["address"]), (&json!("Chen"), &json!("+8613899998888")));
+    let url = person["care_url"].as_str().unwrap();
+    let path_of_page = url.strip_prefix(PUBLIC_URL).unwrap_or_else(|| panic!("not on this board: {url}"));
+    assert_eq!(board.anonymous().get(path_of_page).await.status, StatusCode::OK);
+    assert!(detail["messages"].as_array().unwrap().iter().any(|m| m["purpose"] == "care_link"));
+    for phone in ["119", "", "13899998888", "+86x"] {
+        let reply = client.post(&path, json!({ "phone": phone })).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{phone}");
+        assert!(reply.json()["error"]["remedy"].as_str().unwrap().contains("+8613800000000"));
+    }
+    let long = client.post(&path, json!({ "phone": "+8613899998888", "name": "x".repeat(101) })).await;
+    assert_eq!(long.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_cleared_alert_is_told() {
+    let board = TestBoard::start().await;
+    let client = board.as_role(UserRole::Dispatcher).await;
+    let mut cleared = alert(&board.ours.device, board.clock.now());
+    board.clock.advance(std::time::Duration::from_secs(60));
+    cleared.cleared_at = Some(board.clock.now());
+    let change = AlertChange::Cleared(Box::new(cleared));
+    let cursors = WatchCursors { partition: 0, events: 1, telemetry: 0 };
+    board.store.commit_watch(&[change], &cursors, &[], board.clock.now()).await.unwrap();
+    let detail = client.get(&format!("/api/v1/tickets/{}", board.ours.ticket)).await.json();
+    assert_eq!((&detail["alerts_open"], &detail["alerts_total"]), (&json!(0), &json!(1)));
+    assert_eq!(detail["alerts"][0]["cleared_at"], "2026-03-01T00:01:00Z");
+    assert!(milestones(&detail).contains(&"restored"));
+}

@@ -1,0 +1,323 @@
+//! The link to an external broker, against a real Mosquitto.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
+#[path = "support/mosquitto.rs"]
+mod mosquitto;
+mod support;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use gateway::{
+    BrokerConfig, BrokerLink, Credentials, Downlink, FrontDoor, FrontDoorConfig, GatewayConfig, GatewayError, Inbound,
+    LinkState, ProtocolVersion, secret_hash,
+};
+use model::{CommandId, DeviceId};
+use mosquitto::Mosquitto;
+use support::{
+    device::{Device, Login, Seen},
+    next, soon, text,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+const BOTH: [ProtocolVersion; 2] = [ProtocolVersion::V5, ProtocolVersion::V311];
+const OPEN: &str = "allow_anonymous true";
+const LIFT_1: &str = "liftline/lift-1/telemetry";
+
+/// A running link.
+struct Link {
+    arrived: mpsc::Receiver<Inbound>,
+    commands: mpsc::Sender<Downlink>,
+    state: watch::Receiver<LinkState>,
+    shutdown: CancellationToken,
+    running: JoinSet<Result<(), GatewayError>>,
+}
+
+fn config(port: u16, protocol: ProtocolVersion) -> BrokerConfig {
+    BrokerConfig {
+        host: "127.0.0.1".to_owned(),
+        port,
+        protocol,
+        max_backoff: Duration::from_millis(20),
+        ..Default::default()
+    }
+}
+
+impl Link {
+    fn start(config: BrokerConfig) -> Self {
+        let link = BrokerLink::new(config, &GatewayConfig::default(), support::clock());
+        let state = link.state();
+        // A small queue, so that the backlog is used.
+        let (out, arrived) = mpsc::channel(4);
+        let (commands, downlinks) = mpsc::channel(8);
+        let shutdown = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(link.run(out, downlinks, shutdown.clone()));
+        Self { arrived, commands, state, shutdown, running }
+    }
+
+    /// A link whose subscriptions stand.
+    async fn subscribed(config: BrokerConfig) -> Self {
+        let mut link = Self::start(config);
+        link.connected().await;
+        link
+    }
+
+    async fn connected(&mut self) {
+        soon("the connection", self.state.wait_for(|state| matches!(state, LinkState::Connected { .. })))
+            .await
+            .unwrap();
+    }
+
+    async fn reason(&mut self, part: &str) {
+        let wanted =
+            |state: &LinkState| matches!(state, LinkState::Disconnected { reason, .. } if reason.contains(part));
+        soon(part, self.state.wait_for(wanted)).await.unwrap();
+    }
+
+    async fn stop(mut self) {
+        self.shutdown.cancel();
+        soon("the end of the link", self.running.join_next()).await.unwrap().unwrap().unwrap();
+    }
+
+    /// Takes and acknowledges messages until all `wanted` payloads have come, in any number.
+    async fn take(&mut self, mut wanted: BTreeSet<String>) {
+        while !wanted.is_empty() {
+            let inbound = next(&mut self.arrived).await;
+            wanted.remove(&text(&inbound));
+            inbound.ack.done();
+        }
+    }
+}
+
+fn device(port: u16) -> Login<'static> {
+    Login { port, client_id: "device", persistent: true, ..Login::default() }
+}
+
+fn numbers(range: std::ops::Range<u32>) -> BTreeSet<String> {
+    range.map(|n| n.to_string()).collect()
+}
+
+/// Publishes numbers and polls until the broker has acknowledged each, through any number of reconnects.
+async fn publish(device: &mut Device, range: std::ops::Range<u32>) {
+    let mut missing = range.len();
+    range.for_each(|n| device.publish(LIFT_1, n.to_string()));
+    soon("the broker's acknowledgements", async {
+        while missing > 0 {
+            missing -= usize::from(device.poll().await == Seen::Acknowledged);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_over_a_restart_of_the_broker_or_of_the_hub() {
+    for protocol in BOTH {
+        let mut broker = Mosquitto::start(OPEN).await;
+        let mut device = Device::v5(&device(broker.port)).connected().await;
+        let mut link = Link::subscribed(config(broker.port, protocol)).await;
+        publish(&mut device, 0..100).await;
+        // The broker restarts while most of these wait for the hub.
+        broker.stop().await;
+        link.reason("broker").await;
+        assert!(broker.resume().await);
+        let restarted = async { publish(&mut device, 100..200).await };
+        tokio::join!(restarted, link.take(numbers(0..200)));
+        // The hub restarts: what is sent meanwhile waits at the broker.
+        link.stop().await;
+        publish(&mut device, 200..300).await;
+        let mut link = Link::start(config(broker.port, protocol));
+        link.take(numbers(200..300)).await;
+        link.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_acknowledged_comes_again() {
+    for protocol in BOTH {
+        let broker = Mosquitto::start(OPEN).await;
+        let mut device = Device::v5(&device(broker.port)).connected().await;
+        let mut link = Link::subscribed(config(broker.port, protocol)).await;
+        publish(&mut device, 0..5).await;
+        // Taken, but the hub stops before the journal has them; the last one is done out of order.
+        let mut held = Vec::new();
+        for _ in 0..5 {
+            held.push(next(&mut link.arrived).await);
+        }
+        held.pop().unwrap().ack.done();
+        link.stop().await;
+        drop(held);
+        let mut link = Link::start(config(broker.port, protocol));
+        // Refused once: the link connects anew, and the broker sends all of it again.
+        let refused = next(&mut link.arrived).await;
+        assert_eq!(text(&refused), "0");
+        drop(refused.ack);
+        link.reason("could not take a message").await;
+        link.take(numbers(0..5)).await;
+        link.stop().await;
+        // Now the broker has nothing left to send.
+        let mut link = Link::subscribed(config(broker.port, protocol)).await;
+        assert!(link.arrived.try_recv().is_err());
+        link.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_broker_sends_no_more_than_the_receive_maximum_ahead() {
+    let broker = Mosquitto::start(OPEN).await;
+    let mut device = Device::v5(&device(broker.port)).connected().await;
+    let mut config = config(broker.port, ProtocolVersion::V5);
+    config.receive_maximum = 8;
+    let mut link = Link::subscribed(config).await;
+    publish(&mut device, 0..100).await;
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(next(&mut link.arrived).await);
+    }
+    // A command goes all the way round through the same connection; behind it nothing more has come.
+    assert!(command(&link, "lift-1").await.is_err());
+    assert!(link.arrived.try_recv().is_err());
+    held.into_iter().rev().for_each(|inbound| inbound.ack.done());
+    link.take(numbers(8..100)).await;
+    link.stop().await;
+}
+
+async fn command(link: &Link, device: &str) -> Result<(), String> {
+    let (sent, answer) = oneshot::channel();
+    let device = DeviceId::new(device).unwrap();
+    link.commands
+        .send(Downlink { device, command: CommandId(Default::default()), payload: b"{}".to_vec(), sent })
+        .await
+        .unwrap();
+    soon("an answer about the command", answer).await.unwrap()
+}
+
+#[tokio::test]
+async fn commands_reach_the_device_that_listens() {
+    for protocol in BOTH {
+        let mut broker = Mosquitto::start(OPEN).await;
+        let mut device = Device::v4(&device(broker.port)).connected().await;
+        let mut link = Link::subscribed(config(broker.port, protocol)).await;
+        if protocol == ProtocolVersion::V5 {
+            assert_eq!(
+                command(&link, "lift-1").await.unwrap_err(),
+                "no device listens on its commands topic; the command reached nobody"
+            );
+        }
+        assert!(device.subscribe("liftline/lift-1/commands").await);
+        assert_eq!(command(&link, "lift-1").await, Ok(()));
+        assert_eq!(device.next().await, Seen::Message("liftline/lift-1/commands".to_owned(), "{}".to_owned()));
+        broker.stop().await;
+        link.reason("broker").await;
+        assert_eq!(
+            command(&link, "lift-1").await.unwrap_err(),
+            "the broker is not connected; the command can be sent when it is"
+        );
+        link.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_is_down_at_the_start_is_tried_until_it_is_there() {
+    for protocol in BOTH {
+        let mut broker = Mosquitto::prepare(OPEN);
+        let mut link = Link::start(config(broker.port, protocol));
+        link.reason("cannot be reached").await;
+        assert!(broker.resume().await, "the port was taken in between");
+        link.connected().await;
+        link.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_login_says_what_to_check() {
+    for protocol in BOTH {
+        let broker = Mosquitto::start("allow_anonymous false").await;
+        let mut link = Link::start(config(broker.port, protocol));
+        link.reason("check username and password_file").await;
+        link.stop().await;
+    }
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut config = config(1, ProtocolVersion::V5);
+    config.username = Some("hub".to_owned());
+    config.password_file = Some(folder.path().join("missing"));
+    let mut link = Link::start(config);
+    let error = soon("the error", link.running.join_next()).await.unwrap().unwrap().unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.starts_with("gateway.broker.password_file:"), "{source}");
+}
+
+#[tokio::test]
+async fn a_subscription_that_the_broker_forbids_is_reported() {
+    // Mosquitto grants what its access list forbids and then delivers nothing; the front door says no.
+    let settings = FrontDoorConfig { listen: "127.0.0.1:0".parse().unwrap(), ..Default::default() };
+    let logins = Credentials { enrolment: Some(secret_hash("secret")), ..Default::default() };
+    let (_credentials, logins) = watch::channel(Arc::new(logins));
+    let door = FrontDoor::bind(&settings, &GatewayConfig::default(), logins, support::clock()).await.unwrap();
+    let port = door.local_addr().port();
+    let (out, _arrived) = mpsc::channel(1);
+    let (_commands, downlinks) = mpsc::channel(1);
+    let mut running = JoinSet::new();
+    running.spawn(door.run(out, downlinks, CancellationToken::new()));
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "secret\n").unwrap();
+    for protocol in BOTH {
+        let mut config = config(port, protocol);
+        config.username = Some("lift-1".to_owned());
+        config.password_file = Some(password.path().to_owned());
+        let mut link = Link::start(config);
+        link.reason("does not let the user read liftline/#").await;
+        link.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_oversized_message_does_not_break_the_link() {
+    for protocol in BOTH {
+        let broker = Mosquitto::start(OPEN).await;
+        let mut device = Device::v4(&device(broker.port)).connected().await;
+        let mut link = Link::subscribed(config(broker.port, protocol)).await;
+        for size in [300 << 10, 2 << 20] {
+            device.publish(LIFT_1, "x".repeat(size));
+            assert_eq!(device.next().await, Seen::Acknowledged);
+        }
+        publish(&mut device, 7..8).await;
+        let mut sizes = Vec::new();
+        while sizes.last() != Some(&1) {
+            let inbound = next(&mut link.arrived).await;
+            sizes.push(inbound.message.payload.len());
+            inbound.ack.done();
+        }
+        // MQTT 5 tells the broker the limit, and it leaves the largest out; 3.1.1 has no means to.
+        let expected = if protocol == ProtocolVersion::V5 { vec![300 << 10, 1] } else { vec![300 << 10, 2 << 20, 1] };
+        assert_eq!(sizes, expected);
+        assert!(matches!(*link.state.borrow(), LinkState::Connected { .. }));
+        link.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn of_retained_messages_only_a_status_is_news() {
+    for protocol in BOTH {
+        let broker = Mosquitto::start(OPEN).await;
+        let mut device = Device::v5(&device(broker.port)).connected().await;
+        for (topic, payload) in
+            [("liftline/lift-1/events", "old alarm"), (LIFT_1, "old reading"), ("liftline/lift-1/status", "online")]
+        {
+            device.publish_as(topic, payload, 1, true);
+            assert_eq!(device.next().await, Seen::Acknowledged);
+        }
+        let mut link = Link::start(config(broker.port, protocol));
+        let first = next(&mut link.arrived).await;
+        assert_eq!(text(&first), "online");
+        first.ack.done();
+        publish(&mut device, 1..2).await;
+        let second = next(&mut link.arrived).await;
+        assert_eq!(text(&second), "1");
+        second.ack.done();
+        link.stop().await;
+    }
+}

@@ -1,0 +1,278 @@
+//! What the SMS and voice provider calls: delivery reports, replies and keypad digits. Every request must carry the
+//! provider's signature; everything that changes a ticket goes through the store's one path.
+
+mod answers;
+
+use std::sync::Arc;
+
+use axum::{
+    Form, Router,
+    extract::{OriginalUri, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use desk::{Action, Actor, Event};
+use model::{Clock, Device, DeliveryState, Language, MessageChannel, OrgId, Person, Receiver, TicketId, TicketKind, Timestamp};
+use notify::{
+    Notifier, Reply, Verb,
+    twilio::{
+        callback::{self, InboundSms, Progress},
+        keypad::Key,
+        twiml,
+    },
+};
+use serde::Deserialize;
+use store::{ApplyError, NewAffected, ReplyCode, Store, StoreError, TicketFilter, TicketState};
+use tracing::{error, info, warn};
+
+/// What the handlers need.
+#[derive(Clone)]
+pub struct Callbacks {
+    /// The database.
+    pub store: Store,
+    /// Knows the provider's tokens.
+    pub notifier: Arc<Notifier>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The routes under `/callbacks/twilio/`.
+pub fn router(callbacks: Callbacks) -> Router {
+    Router::new()
+        .route("/callbacks/twilio/status", post(status))
+        .route("/callbacks/twilio/sms", post(sms))
+        .route("/callbacks/twilio/voice", post(voice))
+        .with_state(callbacks)
+}
+
+/// The query of our own callback addresses.
+#[derive(Deserialize)]
+struct About {
+    m: Option<String>,
+}
+
+type Params = Vec<(String, String)>;
+
+impl Callbacks {
+    /// Refuses what the provider did not sign.
+    #[expect(clippy::result_large_err, reason = "the error is the answer")]
+    fn verify(&self, uri: &OriginalUri, headers: &HeaderMap, params: &Params) -> Result<(), Response> {
+        let Some(twilio) = self.notifier.twilio() else {
+            return Err((StatusCode::NOT_FOUND, "no SMS provider is configured\n").into_response());
+        };
+        let path = uri.path_and_query().map_or("", |path| path.as_str());
+        let signature = headers.get("x-twilio-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if twilio.verify(path, params, signature) {
+            return Ok(());
+        }
+        metrics::counter!("liftline_callbacks_refused_total").increment(1);
+        warn!("a provider callback was refused: its signature does not fit board.public_url and the provider's token");
+        Err((StatusCode::FORBIDDEN, "the signature does not fit\n").into_response())
+    }
+}
+
+fn xml(document: String) -> Response {
+    ([(header::CONTENT_TYPE, "text/xml; charset=utf-8")], document).into_response()
+}
+
+/// The provider tries again later: nothing was taken.
+fn unavailable(failure: &StoreError) -> Response {
+    error!("a provider callback could not be taken: {failure}");
+    (StatusCode::SERVICE_UNAVAILABLE, "try again\n").into_response()
+}
+
+async fn status(
+    State(callbacks): State<Callbacks>,
+    uri: OriginalUri,
+    Query(about): Query<About>,
+    headers: HeaderMap,
+    Form(params): Form<Params>,
+) -> Response {
+    if let Err(refusal) = callbacks.verify(&uri, &headers, &params) {
+        return refusal;
+    }
+    let report = match callback::status(about.m.as_deref(), &params) {
+        Ok(report) => report,
+        Err(failure) => return (StatusCode::BAD_REQUEST, format!("{failure}\n")).into_response(),
+    };
+    let Some(state) = report.progress.state() else { return StatusCode::NO_CONTENT.into_response() };
+    let detail = match &report.progress {
+        Progress::Failed(failure) => Some(failure.reason.as_str()),
+        Progress::Underway | Progress::Sent | Progress::Delivered => None,
+    };
+    match callbacks.store.delivery_report(&report.provider_id, state, detail, callbacks.clock.now()).await {
+        Ok(_) => StatusCode::NO_CONTENT.into_response(),
+        Err(failure) => unavailable(&failure),
+    }
+}
+
+async fn voice(
+    State(callbacks): State<Callbacks>,
+    uri: OriginalUri,
+    Query(about): Query<About>,
+    headers: HeaderMap,
+    Form(params): Form<Params>,
+) -> Response {
+    if let Err(refusal) = callbacks.verify(&uri, &headers, &params) {
+        return refusal;
+    }
+    let press = match callback::key_press(about.m.as_deref(), &params) {
+        Ok(press) => press,
+        Err(failure) => return (StatusCode::BAD_REQUEST, format!("{failure}\n")).into_response(),
+    };
+    let Some(id) = press.message else { return xml(twiml::nothing()) };
+    let stored = match callbacks.store.message(id).await {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return xml(twiml::nothing()),
+        Err(failure) => return unavailable(&failure),
+    };
+    let message = &stored.message;
+    let now = callbacks.clock.now();
+    let done = match (press.key, message.ticket, message.person) {
+        (Key::Act(verb), Some(ticket), Some(person)) => {
+            let name = match callbacks.store.person(message.org, person).await {
+                Ok(known) => known.map(|known| known.name).unwrap_or_default(),
+                Err(failure) => return unavailable(&failure),
+            };
+            let actor = Actor::Person { person, name, channel: MessageChannel::Voice };
+            let event = Event::Act { actor, action: action(verb), as_of: Some(message.created_at) };
+            match callbacks.store.apply(message.org, ticket, event, now).await {
+                Ok(_) => true,
+                Err(ApplyError::Store(failure)) => return unavailable(&failure),
+                Err(ApplyError::NotFound(_) | ApplyError::Transition(_)) => false,
+            }
+        }
+        (Key::Repeat | Key::Unknown(_) | Key::None, _, _) | (Key::Act(_), _, _) => false,
+    };
+    if matches!(press.key, Key::Act(_))
+        && let Err(failure) = callbacks.store.delivery_report(&press.provider_id, DeliveryState::Answered, None, now).await
+    {
+        return unavailable(&failure);
+    }
+    xml(callbacks.notifier.after_key(message, press.key, done))
+}
+
+async fn sms(State(callbacks): State<Callbacks>, uri: OriginalUri, headers: HeaderMap, Form(params): Form<Params>) -> Response {
+    if let Err(refusal) = callbacks.verify(&uri, &headers, &params) {
+        return refusal;
+    }
+    let sms = match callback::inbound_sms(&params) {
+        Ok(sms) => sms,
+        Err(failure) => return (StatusCode::BAD_REQUEST, format!("{failure}\n")).into_response(),
+    };
+    let now = callbacks.clock.now();
+    match understand(&callbacks, &sms, now).await {
+        Ok(Some(answer)) => xml(twiml::message(&answer)),
+        Ok(None) => xml(twiml::nothing()),
+        Err(failure) => unavailable(&failure),
+    }
+}
+
+/// Does what an SMS asks; returns the answer, if one is due. Unknown numbers get silence, unless they name a lift.
+async fn understand(callbacks: &Callbacks, sms: &InboundSms, now: Timestamp) -> Result<Option<String>, StoreError> {
+    let person = callbacks.store.person_by_address(MessageChannel::Sms, &sms.from).await?;
+    match (&sms.reply, person) {
+        (Reply::Act { code, verb }, Some(person)) => {
+            let code = code.map_or(ReplyCode::Latest, ReplyCode::Code);
+            act(callbacks, &person, &sms.from, code, action(*verb), now).await
+        }
+        (Reply::Text(text), Some(person)) => {
+            let note = Action::Note { text: text.clone() };
+            act(callbacks, &person, &sms.from, ReplyCode::Latest, note, now).await.map(|_| None)
+        }
+        (Reply::Help, Some(person)) => Ok(Some(answers::help(person.language))),
+        (Reply::Plate(_), _) => at_a_lift(callbacks, sms, now).await,
+        (Reply::Stop | Reply::Start, _) => {
+            info!("a number asked the provider to stop or start messages");
+            Ok(None)
+        }
+        (Reply::Act { .. } | Reply::Text(_) | Reply::Help, None) => Ok(None),
+    }
+}
+
+async fn act(
+    callbacks: &Callbacks,
+    person: &Person,
+    from: &str,
+    code: ReplyCode,
+    action: Action,
+    now: Timestamp,
+) -> Result<Option<String>, StoreError> {
+    let Some((org, ticket, number)) = callbacks.store.ticket_by_reply_code(from, code).await? else {
+        return Ok(Some(answers::no_such_ticket(person.language)));
+    };
+    let actor = Actor::Person { person: person.id, name: person.name.clone(), channel: MessageChannel::Sms };
+    match callbacks.store.apply(org, ticket, Event::Act { actor, action: action.clone(), as_of: None }, now).await {
+        Ok(_) => Ok(Some(answers::done(person.language, number, &action))),
+        Err(ApplyError::Transition(refusal)) => Ok(Some(answers::refused(person.language, number, &refusal))),
+        Err(ApplyError::NotFound(_)) => Ok(Some(answers::no_such_ticket(person.language))),
+        Err(ApplyError::Store(failure)) => Err(failure),
+    }
+}
+
+/// Somebody in or at a lift sent its plate's number: they join the open ticket and get its care page.
+async fn at_a_lift(callbacks: &Callbacks, sms: &InboundSms, now: Timestamp) -> Result<Option<String>, StoreError> {
+    let language = if sms.body.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)) { Language::Zh } else { Language::En };
+    let mut device: Option<Device> = None;
+    for plate in notify::reply::plates(&sms.body) {
+        device = callbacks.store.device_by_plate(&plate).await?;
+        if device.is_some() {
+            break;
+        }
+    }
+    let Some(device) = device else { return Ok(None) };
+    let Some((ticket, kind)) = open_ticket(&callbacks.store, device.org, &device).await? else {
+        return Ok(Some(answers::nothing_known(language, &device.name)));
+    };
+    if let Some(link) = care_link(&callbacks.store, device.org, ticket, &sms.from).await? {
+        return Ok(Some(answers::care_link(language, &link)));
+    }
+    let new = NewAffected {
+        name: None,
+        receiver: Receiver { channel: MessageChannel::Sms, address: sms.from.clone() },
+        language,
+        inside: kind == TicketKind::Entrapment,
+    };
+    match callbacks.store.add_affected(device.org, ticket, &new, Actor::Hub, now).await {
+        Ok(_) => Ok(None), // The care page's address is owed to them by now.
+        Err(ApplyError::Store(failure)) => Err(failure),
+        Err(ApplyError::NotFound(_) | ApplyError::Transition(_)) => Ok(Some(answers::nothing_known(language, &device.name))),
+    }
+}
+
+/// The care page of a number that has joined the ticket already.
+async fn care_link(store: &Store, org: OrgId, ticket: TicketId, number: &str) -> Result<Option<String>, StoreError> {
+    let Some(view) = store.ticket(org, ticket).await? else { return Ok(None) };
+    let Some(affected) = view.ticket.affected.iter().find(|affected| affected.receiver.address == number) else {
+        return Ok(None);
+    };
+    Ok(store.care_links(org, ticket).await?.remove(&affected.id))
+}
+
+/// The open ticket that a person at this lift most likely means: an entrapment before anything else.
+async fn open_ticket(store: &Store, org: OrgId, device: &Device) -> Result<Option<(TicketId, TicketKind)>, StoreError> {
+    let filter = TicketFilter {
+        state: TicketState::Open,
+        device: Some(device.id.clone()),
+        limit: 20,
+        ..TicketFilter::default()
+    };
+    let tickets = store.tickets(org, &filter).await?.tickets;
+    let kinds = [TicketKind::Entrapment, TicketKind::Breakdown, TicketKind::Outage];
+    Ok(kinds.into_iter().find_map(|kind| {
+        tickets.iter().find(|view| view.ticket.kind == kind).map(|view| (view.ticket.id, kind))
+    }))
+}
+
+fn action(verb: Verb) -> Action {
+    match verb {
+        Verb::Acknowledge => Action::Acknowledge,
+        Verb::Decline => Action::Decline,
+        Verb::Escalate => Action::Escalate,
+        Verb::EnRoute => Action::EnRoute,
+        Verb::Arrived => Action::Arrived,
+        Verb::Released => Action::Released,
+        Verb::Close => Action::Close { note: None },
+    }
+}

@@ -1,0 +1,65 @@
+//! The short answers to an SMS, sent back in the same breath.
+
+use desk::{Action, TransitionError};
+use model::Language;
+
+/// What can be written.
+pub fn help(language: Language) -> String {
+    match language {
+        Language::En => "Liftline: answer a call with its number and a letter. a accept, d cannot come, e next level, g on the way, h on site, r person is out, c close. Example: 1a".to_owned(),
+        Language::Zh => "Liftline：请回复编号加字母。a 接单，d 不能前往，e 转上级，g 已出发，h 已到场，r 人员已救出，c 关闭。例如：1a".to_owned(),
+    }
+}
+
+/// The number in the reply means nothing.
+pub fn no_such_ticket(language: Language) -> String {
+    match language {
+        Language::En => "Liftline: there is no open ticket with this number for you. Look at the number in the message you were sent.".to_owned(),
+        Language::Zh => "Liftline：没有与此编号对应的未关闭工单，请查看所收短信中的编号。".to_owned(),
+    }
+}
+
+/// The ticket took it.
+pub fn done(language: Language, number: u64, action: &Action) -> String {
+    let (en, zh) = match action {
+        Action::Acknowledge => ("it is yours, thank you. Reply g when you set off, h when you are there.", "已由您接单，谢谢。出发请回复 g，到场请回复 h。"),
+        Action::Decline => ("noted that you cannot come. Others are called.", "已记录您不能前往，将呼叫其他人员。"),
+        Action::Escalate => ("the next level is called.", "正在呼叫下一级。"),
+        Action::Assign { .. } => ("assigned.", "已指派。"),
+        Action::EnRoute => ("noted that you are on the way.", "已记录您已出发。"),
+        Action::Arrived => ("noted that you are on site.", "已记录您已到场。"),
+        Action::Released => ("noted that the person is out.", "已记录人员已救出。"),
+        Action::Close { .. } => ("closed.", "已关闭。"),
+        Action::Note { .. } => ("written down.", "已记录。"),
+    };
+    match language {
+        Language::En => format!("Liftline #{number}: {en}"),
+        Language::Zh => format!("Liftline 工单 {number}：{zh}"),
+    }
+}
+
+/// The ticket did not take it, and why.
+pub fn refused(language: Language, number: u64, refusal: &TransitionError) -> String {
+    match language {
+        Language::En => format!("Liftline #{number}: not done. {refusal}."),
+        Language::Zh => format!("Liftline 工单 {number}：未执行。{refusal}"),
+    }
+}
+
+/// A lift was named that has no open ticket.
+pub fn nothing_known(language: Language, device: &str) -> String {
+    match language {
+        Language::En => format!(
+            "Liftline: {device} reports no fault at this moment. If you are shut in, press the alarm button in the car and, in danger, call the emergency number."
+        ),
+        Language::Zh => format!("Liftline：{device}目前没有故障报告。若您被困，请按轿厢内的报警按钮；如有危险请拨打紧急电话。"),
+    }
+}
+
+/// They asked again.
+pub fn care_link(language: Language, link: &str) -> String {
+    match language {
+        Language::En => format!("Liftline: your page is {link}"),
+        Language::Zh => format!("Liftline：您的页面 {link}"),
+    }
+}

@@ -1,0 +1,79 @@
+//! Simulated doors: wear is foreseen days ahead, health is left alone.
+
+mod support;
+
+use model::{AlertChange, AlertSource, Timestamp};
+use predict::Predictor;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use support::{device, profile, sample};
+
+const CHANNEL: &str = "door_close_time_s";
+const START: i64 = 1_767_225_600;
+
+/// Normal noise, by twelve uniform numbers.
+fn noise(dice: &mut ChaCha8Rng, sigma: f64) -> f64 {
+    sigma * ((0..12).map(|_| dice.random::<f64>()).sum::<f64>() - 6.0)
+}
+
+/// Closing times every 15 min: 3.2 s, slower by up to 0.25 s in the colder half of the day, correlated noise.
+fn series(seed: u64, days: i64, wear_s: impl Fn(f64) -> f64) -> impl Iterator<Item = (Timestamp, f64)> {
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut drift = 0.0;
+    let phase: f64 = dice.random::<f64>() * 24.0;
+    (0..days * 96).map(move |n| {
+        let day = n as f64 / 96.0;
+        let hour = (day * 24.0 + phase) % 24.0;
+        let season =
+            0.25 * (std::f64::consts::TAU * hour / 24.0).sin() + if (7.0..10.0).contains(&hour) { 0.1 } else { 0.0 };
+        drift = 0.9 * drift + noise(&mut dice, 0.05);
+        (Timestamp::from_secs(START + n * 900), 3.2 + season + drift + noise(&mut dice, 0.13) + wear_s(day))
+    })
+}
+
+fn changes(seed: u64, days: i64, wear_s: impl Fn(f64) -> f64) -> Vec<AlertChange> {
+    let profile = profile("lift");
+    let lift = device("lift-1", &profile);
+    let mut predictor = Predictor::new();
+    predictor.load(profile);
+    let mut out = Vec::new();
+    for (at, value) in series(seed, days, wear_s) {
+        predictor.apply(&lift, &sample(&lift, CHANNEL, at, value), &mut out);
+    }
+    out
+}
+
+fn day(at: Timestamp) -> f64 {
+    at.seconds_after(Timestamp::from_secs(START)) / 86_400.0
+}
+
+#[test]
+fn ninety_healthy_days_of_fifty_lifts_give_no_forecast() {
+    let raised: usize = (0..50).map(|seed| changes(seed, 90, |_| 0.0).len()).sum();
+    println!("50 lifts, 90 days each: {raised} alerts");
+    assert_eq!(raised, 0);
+}
+
+#[test]
+fn worn_doors_are_foreseen_days_ahead_and_a_repair_ends_it() {
+    let mut leads = Vec::new();
+    for seed in 0..20 {
+        // Worn from day 20 on: 0.2 s a day, so that the trend meets 8 s on day 44. Repaired on day 43.
+        let wear = |day: f64| if day < 43.0 { 0.2 * (day - 20.0).max(0.0) } else { 0.0 };
+        let out = changes(seed, 60, wear);
+        let [AlertChange::Raised(raised), AlertChange::Cleared(cleared)] = out.as_slice() else {
+            panic!("seed {seed}: {out:#?}")
+        };
+        assert_eq!(raised.source, AlertSource::Forecast);
+        let forecast = raised.evidence.forecast.as_ref().expect("a forecast");
+        println!("seed {seed}: day {:.1}: {}", day(raised.raised_at), raised.evidence.summary.en);
+        assert!((20.0..42.0).contains(&day(raised.raised_at)));
+        assert!(forecast.earliest_at <= forecast.expected_at);
+        assert!((43.0..45.0).contains(&day(cleared.cleared_at.expect("an end"))), "seed {seed}: {cleared:#?}");
+        assert_eq!(cleared.id, raised.id);
+        leads.push(44.0 - day(raised.raised_at));
+    }
+    leads.sort_by(f64::total_cmp);
+    println!("lead: least {:.1} d, median {:.1} d", leads[0], leads[10]);
+    assert!(leads[0] > 5.0);
+}

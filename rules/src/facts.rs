@@ -1,0 +1,263 @@
+//! What is known about one device: the latest value of every channel, the last time of every event.
+
+use std::sync::Arc;
+
+use model::{Timestamp, Value, profile::ChannelKind};
+
+use crate::program::{Moment, Truth};
+
+/// A time that never was.
+const NEVER: i64 = i64::MIN;
+
+/// How many times of one event code are remembered to tell a duplicate from a new occurrence.
+const REMEMBERED: usize = 4;
+
+/// When something was said: by the device's own clock, and held to the time it was received.
+///
+/// A message cannot be about the future. A device whose clock is ahead is taken to speak of the moment it was
+/// received; its own time still tells its messages apart and puts them in order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said {
+    /// The device's own time.
+    raw: i64,
+    /// That time, or the receive time if that is earlier.
+    pub(crate) at: i64,
+}
+
+impl Said {
+    pub(crate) fn new(time: Timestamp, received_at: Timestamp) -> Self {
+        Self { raw: time.as_micros(), at: time.min(received_at).as_micros() }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    /// The number; 0 or 1 for a truth value; the index of a state.
+    number: f64,
+    at: i64,
+    raw: i64,
+}
+
+const EMPTY: Cell = Cell { number: 0.0, at: NEVER, raw: NEVER };
+
+#[derive(Debug, Clone)]
+pub(crate) struct EventTimes {
+    pub(crate) last: i64,
+    raws: [i64; REMEMBERED],
+}
+
+/// Whether an expression holds, and when it last did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Latch {
+    pub(crate) holds: bool,
+    pub(crate) last: i64,
+}
+
+/// What became of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is older than what is known, known already, or not of the channel's type.
+    Ignored,
+    /// It is newer, and the same value.
+    Repeated,
+    /// It is newer, and another value.
+    Changed,
+}
+
+/// What is known about one device.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    cells: Vec<Cell>,
+    /// By channel; only text channels ever hold one.
+    texts: Vec<Option<Arc<str>>>,
+    events: Vec<EventTimes>,
+    latches: Vec<Latch>,
+    online: Option<bool>,
+    online_at: i64,
+}
+
+impl Facts {
+    pub(crate) fn new(channels: usize, events: usize, latches: usize) -> Self {
+        Self {
+            cells: vec![EMPTY; channels],
+            texts: vec![None; channels],
+            events: vec![EventTimes { last: NEVER, raws: [NEVER; REMEMBERED] }; events],
+            latches: vec![Latch { holds: false, last: NEVER }; latches],
+            online: None,
+            online_at: NEVER,
+        }
+    }
+
+    pub(crate) fn number(&self, channel: u16) -> Option<f64> {
+        let cell = &self.cells[usize::from(channel)];
+        (cell.at != NEVER).then_some(cell.number)
+    }
+
+    pub(crate) fn flag(&self, channel: u16) -> Option<bool> {
+        self.number(channel).map(|number| number != 0.0)
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "set from an index below 64")]
+    pub(crate) fn state(&self, channel: u16) -> Option<u32> {
+        self.number(channel).map(|number| number as u32)
+    }
+
+    pub(crate) fn text(&self, channel: u16) -> Option<&str> {
+        self.texts[usize::from(channel)].as_deref()
+    }
+
+    /// When the channel's latest value held.
+    pub(crate) fn time(&self, channel: u16) -> Option<i64> {
+        Some(self.cells[usize::from(channel)].at).filter(|at| *at != NEVER)
+    }
+
+    /// When the event last happened.
+    pub(crate) fn event(&self, event: u16) -> Option<i64> {
+        Some(self.events[usize::from(event)].last).filter(|at| *at != NEVER)
+    }
+
+    pub(crate) fn online(&self) -> Option<bool> {
+        self.online
+    }
+
+    /// When something last happened; `now` for an expression that holds.
+    pub(crate) fn moment(&self, moment: Moment, now: i64) -> Option<i64> {
+        match moment {
+            Moment::Event(event) => self.event(event),
+            Moment::Channel(channel) => self.time(channel),
+            Moment::Latch(latch) => {
+                let latch = &self.latches[usize::from(latch)];
+                if latch.holds { Some(now) } else { Some(latch.last).filter(|at| *at != NEVER) }
+            }
+        }
+    }
+
+    /// The channel's latest value, as devices send it.
+    pub(crate) fn value(&self, channel: u16, kind: &ChannelKind) -> Option<Value> {
+        match kind {
+            ChannelKind::Number { .. } => self.number(channel).map(Value::Number),
+            ChannelKind::Bool => self.flag(channel).map(Value::Bool),
+            ChannelKind::Text { .. } => self.texts[usize::from(channel)].clone().map(Value::Text),
+            ChannelKind::State { states } => {
+                self.state(channel).and_then(|state| states.get(state as usize)).map(|s| Value::Text(s.as_str().into()))
+            }
+        }
+    }
+
+    /// Takes a value, unless a later one is known.
+    pub(crate) fn take(&mut self, channel: u16, kind: &ChannelKind, value: &Value, said: Said) -> Taken {
+        let cell = &mut self.cells[usize::from(channel)];
+        let newer = said.raw > cell.raw;
+        // The latest value came from a clock that was ahead and has been put right since.
+        let corrected = cell.raw > cell.at && said.raw == said.at && said.at > cell.at;
+        if !(newer || corrected) {
+            return Taken::Ignored;
+        }
+        let known = cell.at != NEVER;
+        let number = match (kind, value) {
+            (ChannelKind::Number { .. }, Value::Number(number)) => *number,
+            (ChannelKind::Bool, Value::Bool(flag)) => f64::from(u8::from(*flag)),
+            (ChannelKind::State { states }, Value::Text(text)) => {
+                match states.iter().position(|state| **state == **text) {
+                    #[expect(clippy::cast_precision_loss, reason = "an index below 64")]
+                    Some(index) => index as f64,
+                    None => return Taken::Ignored,
+                }
+            }
+            (ChannelKind::Text { .. }, Value::Text(text)) => {
+                let slot = &mut self.texts[usize::from(channel)];
+                let changed = slot.as_ref() != Some(text);
+                *slot = Some(text.clone());
+                *cell = Cell { number: 0.0, at: said.at, raw: said.raw };
+                return if changed { Taken::Changed } else { Taken::Repeated };
+            }
+            (ChannelKind::Number { .. }, Value::Bool(_) | Value::Text(_))
+            | (ChannelKind::Bool, Value::Number(_) | Value::Text(_))
+            | (ChannelKind::State { .. } | ChannelKind::Text { .. }, Value::Number(_) | Value::Bool(_)) => {
+                return Taken::Ignored;
+            }
+        };
+        let changed = !known || cell.number.to_bits() != number.to_bits();
+        *cell = Cell { number, at: said.at, raw: said.raw };
+        if changed { Taken::Changed } else { Taken::Repeated }
+    }
+
+    /// Takes an event; false if it is a duplicate.
+    pub(crate) fn take_event(&mut self, event: u16, said: Said) -> bool {
+        let times = &mut self.events[usize::from(event)];
+        if times.raws.contains(&said.raw) {
+            return false;
+        }
+        times.raws.rotate_right(1);
+        times.raws[0] = said.raw;
+        times.last = times.last.max(said.at);
+        true
+    }
+
+    /// Takes a change of connection; false if a later one is known or it changes nothing.
+    pub(crate) fn take_online(&mut self, online: bool, said: Said) -> bool {
+        if said.at < self.online_at {
+            return false;
+        }
+        self.online_at = said.at;
+        self.online.replace(online) != Some(online)
+    }
+
+    /// Up to `now` the expressions that held have gone on holding.
+    pub(crate) fn hold_latches(&mut self, now: i64) {
+        for latch in self.latches.iter_mut().filter(|latch| latch.holds) {
+            latch.last = latch.last.max(now);
+        }
+    }
+
+    /// Evaluates the expressions anew.
+    pub(crate) fn set_latches(&mut self, expressions: &[Truth], now: i64) {
+        for (index, expression) in expressions.iter().enumerate() {
+            let holds = expression.evaluate(self, now) == Some(true);
+            let latch = &mut self.latches[index];
+            latch.holds = holds;
+            if holds {
+                latch.last = latch.last.max(now);
+            }
+        }
+    }
+
+    /// What a snapshot keeps of a channel.
+    pub(crate) fn saved_cell(&self, channel: u16, kind: &ChannelKind) -> Option<(Value, i64, i64)> {
+        let cell = &self.cells[usize::from(channel)];
+        self.value(channel, kind).map(|value| (value, cell.at, cell.raw))
+    }
+
+    /// Puts back what [`Facts::saved_cell`] gave; a value that no longer fits the channel is dropped.
+    pub(crate) fn load_cell(&mut self, channel: u16, kind: &ChannelKind, value: &Value, at: i64, raw: i64) {
+        self.take(channel, kind, value, Said { raw, at });
+    }
+
+    pub(crate) fn saved_event(&self, event: u16) -> (i64, [i64; REMEMBERED]) {
+        let times = &self.events[usize::from(event)];
+        (times.last, times.raws)
+    }
+
+    pub(crate) fn load_event(&mut self, event: u16, last: i64, raws: [i64; REMEMBERED]) {
+        self.events[usize::from(event)] = EventTimes { last, raws };
+    }
+
+    pub(crate) fn saved_latches(&self) -> Vec<(bool, i64)> {
+        self.latches.iter().map(|latch| (latch.holds, latch.last)).collect()
+    }
+
+    pub(crate) fn load_latches(&mut self, saved: &[(bool, i64)]) {
+        for (latch, (holds, last)) in self.latches.iter_mut().zip(saved) {
+            *latch = Latch { holds: *holds, last: *last };
+        }
+    }
+
+    pub(crate) fn saved_online(&self) -> (Option<bool>, i64) {
+        (self.online, self.online_at)
+    }
+
+    pub(crate) fn load_online(&mut self, online: Option<bool>, at: i64) {
+        self.online = online;
+        self.online_at = at;
+    }
+}

@@ -1,0 +1,348 @@
+//! The rules of one profile, compiled, with an index of which rule depends on what.
+
+use std::collections::HashMap;
+
+use model::{
+    ChannelId, Profile, ProfileError, ProfileId,
+    profile::{AbsenceOf, Channel, Condition, EventKind, Located, Rule},
+};
+
+use crate::{
+    compile,
+    program::{Moment, Truth},
+};
+
+/// The most rules a profile may have.
+pub(crate) const MAX_RULES: usize = 256;
+/// The most channels and the most event codes a profile with rules may have.
+const MAX_NAMES: usize = 4096;
+
+/// What must be true for a rule to be raised.
+#[derive(Debug)]
+pub(crate) enum Test {
+    When(Truth),
+    Fusion {
+        signals: Vec<(Truth, f64)>,
+        threshold: f64,
+    },
+    Event {
+        codes: Vec<u16>,
+        clear_codes: Vec<u16>,
+    },
+    /// Silence of `after_us`, the rule's own hold included.
+    Absence {
+        of: Silence,
+        after_us: i64,
+    },
+}
+
+/// What an absence rule listens for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Silence {
+    /// Anything at all; measured by the hub's clock.
+    Contact,
+    /// A value or an event; measured in event time.
+    Of(Moment),
+}
+
+/// One rule, compiled.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) rule: Rule,
+    pub(crate) test: Test,
+    pub(crate) unless: Option<Truth>,
+    pub(crate) clear_when: Option<Truth>,
+    pub(crate) hold_us: i64,
+    pub(crate) clear_us: i64,
+    /// Answers that change by themselves: so long after this moment.
+    pub(crate) timed: Vec<(Moment, i64)>,
+}
+
+impl Compiled {
+    /// True if the rule runs on the hub's clock and is touched by every contact.
+    pub(crate) fn is_contact(&self) -> bool {
+        match self.test {
+            Test::Absence { of: Silence::Contact, .. } => true,
+            Test::Absence { of: Silence::Of(_), .. } | Test::When(_) | Test::Fusion { .. } | Test::Event { .. } => {
+                false
+            }
+        }
+    }
+
+    /// Every expression of the rule.
+    fn expressions(&self) -> impl Iterator<Item = &Truth> {
+        let (when, signals): (Option<&Truth>, &[(Truth, f64)]) = match &self.test {
+            Test::When(truth) => (Some(truth), &[]),
+            Test::Fusion { signals, .. } => (None, signals),
+            Test::Event { .. } | Test::Absence { .. } => (None, &[]),
+        };
+        when.into_iter().chain(signals.iter().map(|(truth, _)| truth)).chain(&self.unless).chain(&self.clear_when)
+    }
+}
+
+/// The rules of a profile, compiled.
+#[derive(Debug)]
+pub struct Ruleset {
+    pub(crate) profile: ProfileId,
+    pub(crate) version: u32,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) events: Vec<EventKind>,
+    pub(crate) rules: Vec<Compiled>,
+    /// The expressions that `recent`, `since` and `after` follow.
+    pub(crate) latches: Vec<Truth>,
+    channel_index: HashMap<ChannelId, u16>,
+    event_index: HashMap<String, u16>,
+    /// By channel: what depends on its value.
+    pub(crate) on_change: Vec<Dependents>,
+    /// By channel: what depends on when it last got a value.
+    pub(crate) on_value: Vec<RuleSet>,
+    /// By event: what depends on it.
+    pub(crate) on_event: Vec<RuleSet>,
+    /// What depends on whether the device is connected.
+    pub(crate) on_online: Dependents,
+    /// The rules about contact itself.
+    pub(crate) contact_rules: Vec<u16>,
+}
+
+/// What a changed value touches.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Dependents {
+    pub(crate) rules: RuleSet,
+    pub(crate) latches: bool,
+}
+
+/// A set of rules of one profile.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RuleSet([u64; MAX_RULES / 64]);
+
+impl RuleSet {
+    pub(crate) fn insert(&mut self, rule: usize) {
+        self.0[rule / 64] |= 1 << (rule % 64);
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine |= theirs;
+        }
+    }
+
+    /// The rules in it, in the order of the profile.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + use<> {
+        let words = self.0;
+        words.into_iter().enumerate().flat_map(|(index, word)| {
+            let mut rest = word;
+            std::iter::from_fn(move || {
+                let bit = rest.trailing_zeros() as usize;
+                (rest != 0).then(|| {
+                    rest &= rest - 1;
+                    index * 64 + bit
+                })
+            })
+        })
+    }
+}
+
+impl Ruleset {
+    /// Compiles the rules of a profile and checks them against its channels and events.
+    ///
+    /// # Errors
+    /// The first [`ProfileError`] found, with file, line and remedy.
+    pub fn compile(profile: &Profile) -> Result<Self, ProfileError> {
+        check_size(profile)?;
+        let index = |position: usize| u16::try_from(position).expect("bounded by check_size");
+        let event_index: HashMap<String, u16> =
+            profile.events.iter().enumerate().map(|(i, event)| (event.code.clone(), index(i))).collect();
+        let channel_index: HashMap<ChannelId, u16> =
+            profile.channels.iter().enumerate().map(|(i, channel)| (channel.id.clone(), index(i))).collect();
+        let mut latches = Vec::new();
+        let mut rules = Vec::with_capacity(profile.rules.len());
+        for rule in &profile.rules {
+            rules.push(compile_rule(profile, rule, &channel_index, &event_index, &mut latches)?);
+        }
+        let mut ruleset = Self {
+            profile: profile.id.clone(),
+            version: profile.version,
+            on_change: vec![Dependents::default(); profile.channels.len()],
+            on_value: vec![RuleSet::default(); profile.channels.len()],
+            on_event: vec![RuleSet::default(); profile.events.len()],
+            on_online: Dependents::default(),
+            contact_rules: (0..rules.len()).filter(|i| rules[*i].is_contact()).map(index).collect(),
+            channels: profile.channels.clone(),
+            events: profile.events.clone(),
+            rules,
+            latches,
+            channel_index,
+            event_index,
+        };
+        ruleset.index();
+        Ok(ruleset)
+    }
+
+    /// The profile it was compiled from.
+    #[must_use]
+    pub fn profile(&self) -> &ProfileId {
+        &self.profile
+    }
+
+    pub(crate) fn channel(&self, id: &ChannelId) -> Option<u16> {
+        self.channel_index.get(id).copied()
+    }
+
+    pub(crate) fn event(&self, code: &str) -> Option<u16> {
+        self.event_index.get(code).copied()
+    }
+
+    fn index(&mut self) {
+        for latch in &self.latches {
+            latch.channels(&mut |channel| self.on_change[usize::from(channel)].latches = true);
+            self.on_online.latches |= latch.asks_online();
+        }
+        for (number, compiled) in self.rules.iter().enumerate() {
+            let mut moments = Vec::new();
+            for expression in compiled.expressions() {
+                expression.channels(&mut |channel| self.on_change[usize::from(channel)].rules.insert(number));
+                if expression.asks_online() {
+                    self.on_online.rules.insert(number);
+                }
+                expression.moments(&mut |moment, _| moments.push(moment));
+            }
+            match &compiled.test {
+                Test::Event { codes, clear_codes } => {
+                    moments.extend(codes.iter().chain(clear_codes).map(|code| Moment::Event(*code)));
+                }
+                Test::Absence { of: Silence::Of(moment), .. } => moments.push(*moment),
+                Test::Absence { of: Silence::Contact, .. } | Test::When(_) | Test::Fusion { .. } => {}
+            }
+            for moment in moments {
+                match moment {
+                    Moment::Event(event) => self.on_event[usize::from(event)].insert(number),
+                    Moment::Channel(channel) => self.on_value[usize::from(channel)].insert(number),
+                    Moment::Latch(latch) => {
+                        let latch = &self.latches[usize::from(latch)];
+                        latch.channels(&mut |channel| self.on_change[usize::from(channel)].rules.insert(number));
+                        if latch.asks_online() {
+                            self.on_online.rules.insert(number);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check_size(profile: &Profile) -> Result<(), ProfileError> {
+    for (what, len, most) in [
+        ("rules", profile.rules.len(), MAX_RULES),
+        ("channels", profile.channels.len(), MAX_NAMES),
+        ("events", profile.events.len(), MAX_NAMES),
+    ] {
+        if len > most {
+            return Err(profile.error(
+                1,
+                format!("the profile has {len} {what}"),
+                format!("split it: at most {most} are possible"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn micros(span: std::time::Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn compile_rule(
+    profile: &Profile,
+    rule: &Rule,
+    channels: &HashMap<ChannelId, u16>,
+    events: &HashMap<String, u16>,
+    latches: &mut Vec<Truth>,
+) -> Result<Compiled, ProfileError> {
+    let mut lower = |text: &Located<String>| compile::truth(profile, text, latches);
+    let unknown = |name: &str| profile.error(rule.line, format!("unknown name \"{name}\""), "declare it first");
+    let event = |code: &String| events.get(code).copied().ok_or_else(|| unknown(code));
+    let mut hold_us = micros(rule.hold);
+    let test = match &rule.condition {
+        Condition::When(text) => Test::When(lower(text)?),
+        Condition::Fusion { signals, threshold } => {
+            let signals: Result<Vec<_>, ProfileError> =
+                signals.iter().map(|signal| Ok((lower(&signal.when)?, signal.weight))).collect();
+            Test::Fusion { signals: signals?, threshold: *threshold }
+        }
+        Condition::Event { codes, clear_codes } => Test::Event {
+            codes: codes.iter().map(event).collect::<Result<_, _>>()?,
+            clear_codes: clear_codes.iter().map(event).collect::<Result<_, _>>()?,
+        },
+        Condition::Absence { of, after } => {
+            let of = match of {
+                AbsenceOf::Contact => Silence::Contact,
+                AbsenceOf::Channel(id) => {
+                    Silence::Of(Moment::Channel(channels.get(id).copied().ok_or_else(|| unknown(id.as_str()))?))
+                }
+                AbsenceOf::Event(code) => Silence::Of(Moment::Event(event(code)?)),
+            };
+            Test::Absence { of, after_us: micros(*after).saturating_add(std::mem::take(&mut hold_us)) }
+        }
+    };
+    let clear_when = rule.clear_when.as_ref().map(&mut lower).transpose()?;
+    let unless = rule.unless.as_ref().map(&mut lower).transpose()?;
+    let compiled = Compiled {
+        rule: rule.clone(),
+        test,
+        unless,
+        clear_when,
+        hold_us,
+        clear_us: micros(rule.clear_for),
+        timed: Vec::new(),
+    };
+    check_ending(profile, &compiled)?;
+    let mut timed = Vec::new();
+    for expression in compiled.expressions() {
+        expression.moments(&mut |moment, span| {
+            if let Some(span) = span
+                && !timed.contains(&(moment, span))
+            {
+                timed.push((moment, span));
+            }
+        });
+    }
+    Ok(Compiled { timed, ..compiled })
+}
+
+/// Every alert must be able to end, and in one way only.
+fn check_ending(profile: &Profile, compiled: &Compiled) -> Result<(), ProfileError> {
+    let rule = &compiled.rule;
+    match &compiled.test {
+        Test::Event { clear_codes, .. }
+            if clear_codes.is_empty() && rule.clear_when.is_none() && rule.clear_for.is_zero() =>
+        {
+            Err(profile.error(
+                rule.line,
+                format!("the alert of \"{}\" would end the moment it is raised", rule.id),
+                "add clear_codes or clear_when, or clear_for to end it so long after the last event",
+            ))
+        }
+        Test::Absence { after_us, .. } => match &rule.clear_when {
+            Some(clear_when) => Err(profile.error(
+                clear_when.line,
+                format!("\"{}\" ends when something is heard again, not by clear_when", rule.id),
+                "remove clear_when",
+            )),
+            None if *after_us == 0 => Err(profile.error(
+                rule.line,
+                format!("\"{}\" waits for a silence of no length", rule.id),
+                "write after = \"10m\" or longer",
+            )),
+            None => Ok(()),
+        },
+        Test::When(Truth::Constant(flag)) => {
+            let answer = if *flag { "always" } else { "never" };
+            Err(profile.error(
+                rule.line,
+                format!("the condition of \"{}\" is {answer} true", rule.id),
+                "compare a channel with something",
+            ))
+        }
+        Test::When(_) | Test::Fusion { .. } | Test::Event { .. } => Ok(()),
+    }
+}

@@ -1,0 +1,226 @@
+//! Snapshots of the engine: what is known of every device and where its rules stand, by name, so that a profile may
+//! change between writing and reading.
+
+use std::{collections::HashMap, sync::Arc};
+
+use model::{Alert, AlertChange, ChannelId, DeviceId, ProfileId, RuleId, Timestamp, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ruleset::Ruleset,
+    watch::{ClockPair, Phase, Progress, Watch},
+};
+
+/// Raised whenever the shape of [`Saved`] changes.
+const FORMAT: u16 = 1;
+
+/// Why a snapshot cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// It was written by another version of the engine.
+    #[error(
+        "the saved state of the rules has format {found}, this version reads {FORMAT}; start without it: standing conditions are found again from the next readings"
+    )]
+    Format {
+        /// The format it was written in.
+        found: u16,
+    },
+    /// It is damaged.
+    #[error(
+        "the saved state of the rules is damaged; start without it: standing conditions are found again from the next readings"
+    )]
+    Damaged(#[source] postcard::Error),
+}
+
+/// What could not be put back as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RestoreReport {
+    /// One sentence for each profile that was affected.
+    pub notes: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    hub: i64,
+    profiles: Vec<SavedProfile>,
+    devices: Vec<SavedDevice>,
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Eq)]
+struct SavedProfile {
+    id: ProfileId,
+    version: u32,
+    channels: Vec<ChannelId>,
+    events: Vec<String>,
+    rules: Vec<RuleId>,
+    latches: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedDevice {
+    id: DeviceId,
+    profile: usize,
+    cells: Vec<Option<(Value, i64, i64)>>,
+    events: Vec<(i64, [i64; 4])>,
+    latches: Vec<(bool, i64)>,
+    online: (Option<bool>, i64),
+    clock: Option<ClockPair>,
+    born: Option<i64>,
+    contact: Option<i64>,
+    fresh: bool,
+    rules: Vec<Progress>,
+}
+
+/// What [`read`] found.
+pub(crate) struct Restored {
+    pub(crate) hub: i64,
+    pub(crate) watches: HashMap<DeviceId, Watch>,
+    /// Alerts of rules that are no more.
+    pub(crate) orphans: Vec<Alert>,
+    pub(crate) report: RestoreReport,
+}
+
+fn saved_profile(ruleset: &Ruleset) -> SavedProfile {
+    SavedProfile {
+        id: ruleset.profile.clone(),
+        version: ruleset.version,
+        channels: ruleset.channels.iter().map(|channel| channel.id.clone()).collect(),
+        events: ruleset.events.iter().map(|event| event.code.clone()).collect(),
+        rules: ruleset.rules.iter().map(|compiled| compiled.rule.id.clone()).collect(),
+        latches: ruleset.latches.len(),
+    }
+}
+
+fn saved_device(id: &DeviceId, profile: usize, watch: &Watch) -> SavedDevice {
+    let channels = &watch.ruleset.channels;
+    let facts = &watch.facts;
+    SavedDevice {
+        id: id.clone(),
+        profile,
+        cells: (0u16..).zip(channels).map(|(index, channel)| facts.saved_cell(index, &channel.kind)).collect(),
+        events: (0u16..).zip(&watch.ruleset.events).map(|(index, _)| facts.saved_event(index)).collect(),
+        latches: facts.saved_latches(),
+        online: facts.saved_online(),
+        clock: watch.clock,
+        born: watch.born,
+        contact: watch.contact,
+        fresh: watch.fresh,
+        rules: watch.rules.clone(),
+    }
+}
+
+/// Writes everything.
+pub(crate) fn write(hub: i64, watches: &HashMap<DeviceId, Watch>) -> Vec<u8> {
+    let mut sorted: Vec<_> = watches.iter().collect();
+    sorted.sort_unstable_by_key(|(id, _)| *id);
+    let mut rulesets: Vec<&Arc<Ruleset>> = Vec::new();
+    let mut devices = Vec::with_capacity(sorted.len());
+    for (id, watch) in sorted {
+        let known = rulesets.iter().position(|ruleset| ruleset.profile == watch.ruleset.profile);
+        let profile = known.unwrap_or_else(|| {
+            rulesets.push(&watch.ruleset);
+            rulesets.len() - 1
+        });
+        devices.push(saved_device(id, profile, watch));
+    }
+    let profiles = rulesets.into_iter().map(|ruleset| saved_profile(ruleset)).collect();
+    let mut bytes = FORMAT.to_le_bytes().to_vec();
+    let body = postcard::to_stdvec(&Saved { hub, profiles, devices });
+    bytes.extend(body.expect("plain data is always written to memory"));
+    bytes
+}
+
+/// Reads everything back, fitted to the rules as they are now.
+pub(crate) fn read(bytes: &[u8], rulesets: &HashMap<ProfileId, Arc<Ruleset>>) -> Result<Restored, RestoreError> {
+    let (head, body) =
+        bytes.split_at_checked(2).ok_or(RestoreError::Damaged(postcard::Error::DeserializeUnexpectedEnd))?;
+    let found = u16::from_le_bytes([head[0], head[1]]);
+    if found != FORMAT {
+        return Err(RestoreError::Format { found });
+    }
+    let saved: Saved = postcard::from_bytes(body).map_err(RestoreError::Damaged)?;
+    let mut report = RestoreReport::default();
+    for profile in &saved.profiles {
+        match rulesets.get(&profile.id) {
+            None => report.notes.push(format!(
+                "the profile \"{}\" is no longer loaded; what was known of its devices was dropped",
+                profile.id
+            )),
+            Some(ruleset) if *profile != saved_profile(ruleset) => report.notes.push(format!(
+                "the profile \"{}\" changed (version {} was saved, version {} is loaded); values and standing alerts were kept, holding times begin anew",
+                profile.id, profile.version, ruleset.version
+            )),
+            Some(_) => {}
+        }
+    }
+    let mut watches = HashMap::with_capacity(saved.devices.len());
+    let mut orphans = Vec::new();
+    for device in saved.devices {
+        let profile =
+            saved.profiles.get(device.profile).ok_or(RestoreError::Damaged(postcard::Error::DeserializeBadEncoding))?;
+        if let Some(ruleset) = rulesets.get(&profile.id) {
+            let id = device.id.clone();
+            watches.insert(id, fitted(profile, device, ruleset, &mut orphans));
+        }
+    }
+    Ok(Restored { hub: saved.hub, watches, orphans, report })
+}
+
+/// A device's state fitted to other rules of the same profile, and the alerts of rules that are no more.
+pub(crate) fn migrated(id: &DeviceId, watch: &Watch, ruleset: &Arc<Ruleset>) -> (Watch, Vec<Alert>) {
+    let mut orphans = Vec::new();
+    let profile = saved_profile(&watch.ruleset);
+    let mut next = fitted(&profile, saved_device(id, 0, watch), ruleset, &mut orphans);
+    next.scheduled = watch.scheduled;
+    (next, orphans)
+}
+
+/// An alert whose rule is no more, as it ends.
+pub(crate) fn ended(mut alert: Alert, at: Timestamp) -> AlertChange {
+    alert.cleared_at = Some(at.max(alert.raised_at));
+    alert.evidence.summary.en.push_str(" The rule was removed from the profile.");
+    alert.evidence.summary.zh.push_str(" 该规则已从配置中删除。");
+    AlertChange::Cleared(Box::new(alert))
+}
+
+fn fitted(profile: &SavedProfile, device: SavedDevice, ruleset: &Arc<Ruleset>, orphans: &mut Vec<Alert>) -> Watch {
+    let mut watch = Watch::new(Arc::clone(ruleset));
+    let same = *profile == saved_profile(ruleset);
+    for (id, cell) in profile.channels.iter().zip(&device.cells) {
+        if let (Some(channel), Some((value, at, raw))) = (ruleset.channel(id), cell) {
+            let kind = &ruleset.channels[usize::from(channel)].kind;
+            watch.facts.load_cell(channel, kind, value, *at, *raw);
+        }
+    }
+    for (code, (last, raws)) in profile.events.iter().zip(&device.events) {
+        if let Some(event) = ruleset.event(code) {
+            watch.facts.load_event(event, *last, *raws);
+        }
+    }
+    let (online, at) = device.online;
+    watch.facts.load_online(online, at);
+    watch.clock = device.clock;
+    watch.born = device.born;
+    watch.contact = device.contact;
+    watch.fresh = device.fresh || !same;
+    if same {
+        watch.facts.load_latches(&device.latches);
+        watch.rules = device.rules;
+    } else {
+        for (id, saved) in profile.rules.iter().zip(device.rules) {
+            let index = ruleset.rules.iter().position(|compiled| compiled.rule.id == *id);
+            match (saved.phase, index) {
+                (Phase::Raised { alert } | Phase::Clearing { alert, .. }, Some(index)) => {
+                    watch.rules[index].phase = Phase::Raised { alert };
+                    watch.rules[index].settled = saved.settled;
+                }
+                (Phase::Raised { alert } | Phase::Clearing { alert, .. }, None) => orphans.push(*alert),
+                (Phase::Idle | Phase::Pending { .. }, Some(index)) => watch.rules[index].settled = saved.settled,
+                (Phase::Idle | Phase::Pending { .. }, None) => {}
+            }
+        }
+    }
+    watch.rules.resize_with(ruleset.rules.len(), Progress::new);
+    watch.find_dues();
+    watch
+}

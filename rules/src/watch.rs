@@ -1,0 +1,477 @@
+//! One device under watch: where each of its rules stands, and how events and the passing of time move it.
+//!
+//! Two clocks run here. *Event time* is the device's own: it stands at the latest time the device spoke of, and
+//! between messages goes on at the pace of the hub's clock. Silence of the device as a whole is measured by the
+//! *hub's clock*, at which its messages were received.
+
+use std::sync::Arc;
+
+use model::{Alert, AlertChange, AlertId, AlertSource, Body, Device, Entry, Timestamp, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    evidence,
+    facts::{Facts, Said, Taken},
+    ruleset::{Compiled, RuleSet, Ruleset, Silence, Test},
+};
+
+/// A time that never comes.
+pub(crate) const NEVER: i64 = i64::MAX;
+
+/// Where a rule stands on a device.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Phase {
+    /// The condition does not hold.
+    Idle,
+    /// It holds, not yet for long enough.
+    Pending {
+        /// Since when.
+        since: i64,
+    },
+    /// The alert stands.
+    Raised {
+        /// The alert.
+        alert: Box<Alert>,
+    },
+    /// It is over, not yet for long enough.
+    Clearing {
+        /// Since when.
+        since: i64,
+        /// The alert.
+        alert: Box<Alert>,
+    },
+}
+
+/// One rule on one device.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    pub(crate) phase: Phase,
+    /// When the rule must be looked at again though nothing came.
+    #[serde(skip)]
+    due: i64,
+    /// When its last alert ended, or its last event was set aside: earlier events do not raise it again.
+    pub(crate) settled: i64,
+    /// The silence was long enough, but the rule was inhibited.
+    pub(crate) withheld: bool,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self { phase: Phase::Idle, due: NEVER, settled: i64::MIN, withheld: false }
+    }
+}
+
+/// Event time and the hub's time at the same instant.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct ClockPair {
+    pub(crate) event: i64,
+    pub(crate) hub: i64,
+}
+
+/// What a step needs beside the device's own state.
+pub(crate) struct Step<'a> {
+    pub(crate) ruleset: &'a Ruleset,
+    pub(crate) device: &'a Device,
+    pub(crate) out: &'a mut Vec<AlertChange>,
+}
+
+/// One device under watch.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    pub(crate) ruleset: Arc<Ruleset>,
+    pub(crate) facts: Facts,
+    pub(crate) rules: Vec<Progress>,
+    pub(crate) clock: Option<ClockPair>,
+    /// Event time of the first contact: silence of a channel or event that never came starts here.
+    pub(crate) born: Option<i64>,
+    /// The hub's time from which silence of the whole device is counted.
+    pub(crate) contact: Option<i64>,
+    /// True until every rule has been looked at once.
+    pub(crate) fresh: bool,
+    /// No rule is due before this event time.
+    next_due: i64,
+    /// The hub's time at which the engine will come back without being asked.
+    pub(crate) scheduled: Option<i64>,
+}
+
+impl Watch {
+    pub(crate) fn new(ruleset: Arc<Ruleset>) -> Self {
+        Self {
+            facts: Facts::new(ruleset.channels.len(), ruleset.events.len(), ruleset.latches.len()),
+            rules: vec![Progress::new(); ruleset.rules.len()],
+            ruleset,
+            clock: None,
+            born: None,
+            contact: None,
+            fresh: true,
+            next_due: NEVER,
+            scheduled: None,
+        }
+    }
+
+    /// Event time when the hub's clock shows `hub`.
+    fn event_time(&self, hub: i64) -> i64 {
+        self.clock.map_or(hub, |clock| clock.event.saturating_add(hub.saturating_sub(clock.hub).max(0)))
+    }
+
+    /// What the hub's clock shows at this event time.
+    fn hub_time(&self, event: i64) -> i64 {
+        match self.clock {
+            Some(clock) if event != NEVER => clock.hub.saturating_add(event.saturating_sub(clock.event)),
+            Some(_) | None => event,
+        }
+    }
+
+    /// Takes one entry of this device.
+    pub(crate) fn apply(&mut self, entry: &Entry, step: &mut Step<'_>) {
+        let hub = entry.received_at.as_micros();
+        let (said, values, code) = match &entry.body {
+            Body::Sample(sample) => (Some(Said::new(sample.time, entry.received_at)), sample.values.as_slice(), None),
+            Body::Event(event) => {
+                (Some(Said::new(event.time, entry.received_at)), event.values.as_slice(), Some(event.code.as_str()))
+            }
+            Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) => (None, [].as_slice(), None),
+        };
+        // What had become due before this was said; what is due at this very instant waits for what it says.
+        let expected = self.event_time(hub);
+        let reached = said.map_or(expected, |said| said.at.max(expected));
+        self.pass(reached - 1, hub - 1, step);
+
+        // A late message changes what is known now, not what was known then.
+        let latest = self.clock.map_or(i64::MIN, |clock| clock.event);
+        let now = said.map_or(expected, |said| if said.at >= latest { said.at } else { expected });
+        self.facts.hold_latches(now);
+        let mut touched = RuleSet::default();
+        let mut latches = false;
+        if let Some(said) = said {
+            for (id, value) in values {
+                let Some(channel) = self.ruleset.channel(id) else { continue };
+                latches |= self.take(channel, value, said, &mut touched);
+            }
+            if let Some(event) = code.and_then(|code| self.ruleset.event(code))
+                && self.facts.take_event(event, said)
+            {
+                touched.add(&self.ruleset.on_event[usize::from(event)]);
+            }
+            if said.at >= latest {
+                self.clock = Some(ClockPair { event: said.at, hub });
+            }
+        }
+        let mut contact = true;
+        if let Body::Status(status) = &entry.body {
+            contact = status.online;
+            if self.facts.take_online(status.online, Said::new(status.time, entry.received_at)) {
+                touched.add(&self.ruleset.on_online.rules);
+                latches |= self.ruleset.on_online.latches;
+            }
+        }
+        if contact {
+            self.contact = Some(self.contact.map_or(hub, |contact| contact.max(hub)));
+            if self.born.is_none() {
+                self.born = Some(now);
+                self.fresh = true;
+            }
+        }
+        let ruleset = step.ruleset;
+        if latches || self.fresh {
+            self.facts.set_latches(&ruleset.latches, now);
+        }
+        if std::mem::take(&mut self.fresh) {
+            (0..ruleset.rules.len()).for_each(|rule| touched.insert(rule));
+        }
+        for rule in touched.iter().filter(|rule| !ruleset.rules[*rule].is_contact()) {
+            self.evaluate(rule, now, step);
+        }
+        while self.next_due <= now {
+            self.evaluate_due(self.next_due, step);
+        }
+        for rule in &ruleset.contact_rules {
+            self.evaluate(usize::from(*rule), hub, step);
+        }
+    }
+
+    /// True if an expression that is followed may have changed.
+    fn take(&mut self, channel: u16, value: &Value, said: Said, touched: &mut RuleSet) -> bool {
+        let index = usize::from(channel);
+        match self.facts.take(channel, &self.ruleset.channels[index].kind, value, said) {
+            Taken::Ignored => false,
+            Taken::Repeated => {
+                touched.add(&self.ruleset.on_value[index]);
+                false
+            }
+            Taken::Changed => {
+                touched.add(&self.ruleset.on_value[index]);
+                touched.add(&self.ruleset.on_change[index].rules);
+                self.ruleset.on_change[index].latches
+            }
+        }
+    }
+
+    /// Lets time pass up to where the hub's clock stands.
+    pub(crate) fn advance(&mut self, hub: i64, step: &mut Step<'_>) {
+        self.pass(self.event_time(hub), hub, step);
+    }
+
+    /// Silence during which the hub itself did not listen is none.
+    pub(crate) fn listen_from(&mut self, hub: i64) {
+        if let Some(contact) = &mut self.contact {
+            *contact = (*contact).max(hub);
+        }
+        for index in &self.ruleset.contact_rules {
+            self.rules[usize::from(*index)].withheld = false;
+        }
+    }
+
+    /// The hub's time at which a rule becomes due, as things stand.
+    pub(crate) fn due(&self) -> i64 {
+        let event = self.hub_time(self.next_due);
+        self.ruleset.contact_rules.iter().map(|rule| self.contact_due(usize::from(*rule))).fold(event, i64::min)
+    }
+
+    /// Looks at every rule whose time has come by then, at the instant it came and in the order of these instants.
+    fn pass(&mut self, event_limit: i64, hub_limit: i64, step: &mut Step<'_>) {
+        loop {
+            let contact =
+                step.ruleset.contact_rules.iter().map(|rule| (self.contact_due(usize::from(*rule)), *rule)).min();
+            let contact = contact.filter(|(at, _)| *at <= hub_limit);
+            match contact {
+                Some((at, rule)) if self.next_due > event_limit || at < self.hub_time(self.next_due) => {
+                    self.evaluate(usize::from(rule), at, step);
+                }
+                Some(_) | None if self.next_due <= event_limit => self.evaluate_due(self.next_due, step),
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    fn evaluate_due(&mut self, at: i64, step: &mut Step<'_>) {
+        for rule in 0..self.rules.len() {
+            if self.rules[rule].due <= at && !step.ruleset.rules[rule].is_contact() {
+                self.evaluate(rule, at, step);
+            }
+        }
+        self.find_next_due();
+    }
+
+    /// Works out anew which rule is due next; for after a restore.
+    pub(crate) fn find_next_due(&mut self) {
+        let rules = self.rules.iter().zip(&self.ruleset.rules).filter(|(_, compiled)| !compiled.is_contact());
+        self.next_due = rules.map(|(progress, _)| progress.due).min().unwrap_or(NEVER);
+    }
+
+    /// Works out anew when each rule is due; for after a restore.
+    pub(crate) fn find_dues(&mut self) {
+        let now = self.clock.map_or(i64::MIN, |clock| clock.event);
+        for rule in 0..self.rules.len() {
+            self.rules[rule].due = self.rule_due(rule, now);
+        }
+        self.find_next_due();
+    }
+
+    fn contact_due(&self, rule: usize) -> i64 {
+        let progress = &self.rules[rule];
+        let compiled = &self.ruleset.rules[rule];
+        match (&progress.phase, &compiled.test, self.contact) {
+            (Phase::Clearing { since, .. }, _, _) => since.saturating_add(compiled.clear_us),
+            (Phase::Idle, Test::Absence { after_us, .. }, Some(contact)) if !progress.withheld => {
+                contact.saturating_add(*after_us)
+            }
+            (Phase::Idle | Phase::Pending { .. } | Phase::Raised { .. }, _, _) => NEVER,
+        }
+    }
+
+    /// When what an absence rule listens for last came.
+    fn heard(&self, of: Silence) -> Option<i64> {
+        match of {
+            Silence::Contact => self.contact,
+            Silence::Of(moment) => self.facts.moment(moment, i64::MIN).max(self.born),
+        }
+    }
+
+    fn latest(&self, codes: &[u16]) -> Option<i64> {
+        codes.iter().filter_map(|code| self.facts.event(*code)).max()
+    }
+
+    /// Moves one rule as far as it goes at `now`.
+    fn evaluate(&mut self, rule: usize, now: i64, step: &mut Step<'_>) {
+        let compiled = &step.ruleset.rules[rule];
+        let before = std::mem::replace(&mut self.rules[rule].phase, Phase::Idle);
+        let phase = match before {
+            Phase::Idle => match self.onset(rule, compiled, now) {
+                Some(since) => self.pending(compiled, since, now, step),
+                None => Phase::Idle,
+            },
+            Phase::Pending { since } => match self.onset(rule, compiled, now) {
+                Some(_) => self.pending(compiled, since, now, step),
+                None => Phase::Idle,
+            },
+            Phase::Raised { alert } => self.raised(compiled, None, alert, now),
+            Phase::Clearing { since, alert } => self.raised(compiled, Some(since), alert, now),
+        };
+        // An event may be over the moment it is raised.
+        let phase = match phase {
+            Phase::Raised { alert } => self.raised(compiled, None, alert, now),
+            Phase::Idle | Phase::Pending { .. } | Phase::Clearing { .. } => phase,
+        };
+        self.rules[rule].phase = match phase {
+            Phase::Clearing { since, alert } if since.saturating_add(compiled.clear_us) <= now => {
+                let at = since.saturating_add(compiled.clear_us).max(alert.raised_at.as_micros());
+                self.rules[rule].settled = at;
+                self.clear(compiled, alert, at, now, step);
+                Phase::Idle
+            }
+            Phase::Idle | Phase::Pending { .. } | Phase::Raised { .. } | Phase::Clearing { .. } => phase,
+        };
+        let due = self.rule_due(rule, now);
+        self.rules[rule].due = due;
+        self.next_due = if compiled.is_contact() { self.next_due } else { self.next_due.min(due) };
+    }
+
+    fn latest_code(&self, compiled: &Compiled) -> i64 {
+        match &compiled.test {
+            Test::Event { codes, .. } => self.latest(codes).unwrap_or(i64::MIN),
+            Test::When(_) | Test::Fusion { .. } | Test::Absence { .. } => i64::MIN,
+        }
+    }
+
+    /// Since when the condition is met, if it is.
+    fn onset(&mut self, rule: usize, compiled: &Compiled, now: i64) -> Option<i64> {
+        let progress = &self.rules[rule];
+        let since = match &compiled.test {
+            Test::When(truth) => (truth.evaluate(&self.facts, now) == Some(true)).then_some(now),
+            Test::Fusion { signals, threshold } => {
+                let weights = signals.iter().filter(|(truth, _)| truth.evaluate(&self.facts, now) == Some(true));
+                reaches(weights.map(|(_, weight)| weight).sum(), *threshold).then_some(now)
+            }
+            Test::Event { codes, clear_codes } => self.latest(codes).filter(|code| {
+                let ended = self.latest(clear_codes).is_some_and(|clear| clear >= *code);
+                *code > progress.settled && (compiled.hold_us == 0 || !ended)
+            }),
+            Test::Absence { of, after_us } => {
+                let silent = self.heard(*of).map(|heard| heard.saturating_add(*after_us)).filter(|at| *at <= now);
+                silent.map(|at| if progress.withheld { now } else { at })
+            }
+        };
+        let at = if compiled.is_contact() { self.event_time(now) } else { now };
+        let inhibited = compiled.unless.as_ref().is_some_and(|unless| unless.evaluate(&self.facts, at) == Some(true));
+        let progress = &mut self.rules[rule];
+        match &compiled.test {
+            Test::Absence { .. } => progress.withheld = since.is_some() && inhibited,
+            Test::Event { .. } if inhibited => progress.settled = since.unwrap_or(progress.settled),
+            Test::When(_) | Test::Fusion { .. } | Test::Event { .. } => {}
+        }
+        since.filter(|_| !inhibited)
+    }
+
+    fn pending(&self, compiled: &Compiled, since: i64, now: i64, step: &mut Step<'_>) -> Phase {
+        let at = since.saturating_add(compiled.hold_us);
+        if at > now {
+            return Phase::Pending { since };
+        }
+        let raised_at = Timestamp::from_micros(at);
+        let alert = Box::new(Alert {
+            id: AlertId::derive(&step.device.id, &compiled.rule.id, raised_at),
+            org: step.device.org,
+            device: step.device.id.clone(),
+            site: step.device.site,
+            profile: self.ruleset.profile.clone(),
+            rule: compiled.rule.id.clone(),
+            rule_version: self.ruleset.version,
+            source: AlertSource::Rule,
+            kind: compiled.rule.ticket,
+            scope: compiled.rule.scope,
+            severity: compiled.rule.severity,
+            life_safety: compiled.rule.life_safety,
+            title: compiled.rule.title.clone(),
+            raised_at,
+            cleared_at: None,
+            evidence: evidence::of_raising(self, compiled, since, now),
+            runbook: compiled.rule.runbook.clone(),
+        });
+        step.out.push(AlertChange::Raised(alert.clone()));
+        Phase::Raised { alert }
+    }
+
+    /// A standing alert, or one that is on its way out since `clearing`.
+    fn raised(&self, compiled: &Compiled, clearing: Option<i64>, alert: Box<Alert>, now: i64) -> Phase {
+        match (self.over(compiled, now), clearing) {
+            (None, _) => Phase::Raised { alert },
+            (Some(since), None) => Phase::Clearing { since, alert },
+            (Some(anew), Some(since)) => {
+                // A repeated event starts the wait anew; a condition that stayed false does not.
+                let since = if self.latest_code(compiled) > since { anew } else { since };
+                Phase::Clearing { since, alert }
+            }
+        }
+    }
+
+    /// Since when what was raised is over, if it is.
+    fn over(&self, compiled: &Compiled, now: i64) -> Option<i64> {
+        let asked = compiled.clear_when.as_ref().map(|truth| truth.evaluate(&self.facts, now) == Some(true));
+        match &compiled.test {
+            Test::When(truth) => {
+                let holds = truth.evaluate(&self.facts, now);
+                asked.map_or(holds == Some(false), |asked| asked && holds != Some(true)).then_some(now)
+            }
+            Test::Fusion { signals, threshold } => {
+                let (mut sure, mut possible) = (0.0, 0.0);
+                for (truth, weight) in signals {
+                    match truth.evaluate(&self.facts, now) {
+                        Some(true) => {
+                            sure += weight;
+                            possible += weight;
+                        }
+                        None => possible += weight.max(0.0),
+                        Some(false) => {}
+                    }
+                }
+                let over = match asked {
+                    Some(asked) => asked && !reaches(sure, *threshold),
+                    None => !reaches(possible, *threshold),
+                };
+                over.then_some(now)
+            }
+            Test::Event { codes, clear_codes } => {
+                let code = self.latest(codes)?;
+                let ended = self.latest(clear_codes).filter(|clear| *clear >= code);
+                let fades = clear_codes.is_empty() && asked.is_none();
+                ended.or_else(|| (asked == Some(true)).then_some(now)).or_else(|| fades.then_some(code))
+            }
+            Test::Absence { of, after_us } => self.heard(*of).filter(|heard| heard.saturating_add(*after_us) > now),
+        }
+    }
+
+    fn clear(&self, compiled: &Compiled, mut alert: Box<Alert>, at: i64, now: i64, step: &mut Step<'_>) {
+        alert.cleared_at = Some(Timestamp::from_micros(at));
+        evidence::of_clearing(self, compiled, &mut alert.evidence, at, now);
+        step.out.push(AlertChange::Cleared(alert));
+    }
+
+    /// When the rule must be looked at again though nothing comes; always after `now`.
+    fn rule_due(&self, rule: usize, now: i64) -> i64 {
+        let compiled = &self.ruleset.rules[rule];
+        let wait = match &self.rules[rule].phase {
+            Phase::Pending { since } => Some(since.saturating_add(compiled.hold_us)),
+            Phase::Clearing { since, .. } => Some(since.saturating_add(compiled.clear_us)),
+            Phase::Idle | Phase::Raised { .. } => None,
+        };
+        let silence = match &compiled.test {
+            Test::Absence { of: of @ Silence::Of(_), after_us } => {
+                self.heard(*of).map(|heard| heard.saturating_add(*after_us))
+            }
+            Test::Absence { of: Silence::Contact, .. } | Test::When(_) | Test::Fusion { .. } | Test::Event { .. } => {
+                None
+            }
+        };
+        let timed = compiled.timed.iter().filter_map(|(moment, span)| {
+            // An expression that still holds has not begun to be past.
+            let at = self.facts.moment(*moment, i64::MAX).filter(|at| *at != i64::MAX)?;
+            Some(at.saturating_add(*span))
+        });
+        wait.into_iter().chain(silence).chain(timed).filter(|at| *at > now).min().unwrap_or(NEVER)
+    }
+}
+
+fn reaches(sum: f64, threshold: f64) -> bool {
+    sum >= threshold - 1e-9
+}

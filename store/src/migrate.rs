@@ -1,0 +1,30 @@
+//! The schema: numbered migrations, the same numbers on both engines, append-only.
+
+use sqlx::{
+    PgPool, SqlSafeStr, SqlitePool,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
+};
+
+/// Number, name, text for PostgreSQL, text for SQLite. Add at the end; never change what is released.
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
+    1,
+    "base",
+    include_str!("../migrations/postgres/0001_base.sql"),
+    include_str!("../migrations/sqlite/0001_base.sql"),
+)];
+
+fn migrator(text: fn(&'static (i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {
+    let migrations = MIGRATIONS.iter().map(|migration| {
+        let (number, name, ..) = *migration;
+        Migration::new(number, name.into(), MigrationType::Simple, text(migration).into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect())
+}
+
+pub(crate) async fn postgres(pool: &PgPool) -> Result<(), MigrateError> {
+    migrator(|(_, _, text, _)| text).run(pool).await
+}
+
+pub(crate) async fn sqlite(pool: &SqlitePool) -> Result<(), MigrateError> {
+    migrator(|(_, _, _, text)| text).run(pool).await
+}

@@ -1,0 +1,339 @@
+//! What the recorder writes: readings, events, statuses, command results and rejects, in one transaction and as often
+//! as it likes. Everything here has its key in the message itself, so that a replay of the journal changes nothing.
+
+use std::collections::{BTreeMap, HashMap};
+
+use model::{
+    Body, ChannelId, CommandResult, DeviceId, Directory, Entry, Event, OrgId, ProfileId, Status, Timestamp, Value,
+};
+use uuid::Uuid;
+
+use crate::{
+    Change, RecordedReject, Result, Store, StoreError, commands, rejects,
+    db::{DbText, DbTime, Engine, Tx, at, document, execute, fetch_optional, int, statements, text},
+    wide::{Column, ColumnKind, WideTable, safe},
+};
+
+statements! {
+    SEEN = each("
+        INSERT INTO device_state AS s (device, last_seen) SELECT * FROM unnest($1::text[], $2::timestamptz[])
+        ON CONFLICT (device) DO UPDATE SET last_seen = excluded.last_seen
+        WHERE s.last_seen IS NULL OR s.last_seen < excluded.last_seen",
+        "
+        INSERT INTO device_state AS s (device, last_seen) SELECT key, value FROM json_each($1) WHERE TRUE
+        ON CONFLICT (device) DO UPDATE SET last_seen = excluded.last_seen
+        WHERE s.last_seen IS NULL OR s.last_seen < excluded.last_seen");
+    // Only a later word changes it; the same word again is no change.
+    STATUS = both("
+        INSERT INTO device_state AS s (device, online, online_at) VALUES ($1, $2, $3)
+        ON CONFLICT (device) DO UPDATE SET online = excluded.online, online_at = excluded.online_at
+        WHERE s.online IS NULL OR (s.online <> excluded.online AND s.online_at <= excluded.online_at)");
+    ORG_OF = both("SELECT org FROM devices WHERE id = $1");
+    EVENT = both("
+        INSERT INTO device_events (device, time, code, seq, body, received_at) VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (device, time, code) DO NOTHING");
+}
+
+/// The values of some channels of one device at one time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The device.
+    pub device: DeviceId,
+    /// Its profile: which table the row goes to.
+    pub profile: ProfileId,
+    /// When the values held.
+    pub time: Timestamp,
+    /// The device's own count of messages.
+    pub seq: Option<u64>,
+    /// The values.
+    pub values: Vec<(ChannelId, Value)>,
+}
+
+/// An event as the journal brought it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedEvent {
+    /// The device.
+    pub device: DeviceId,
+    /// What it sent.
+    pub event: Event,
+    /// When the hub received it.
+    pub received_at: Timestamp,
+}
+
+/// A stretch of the journal, sorted by where it goes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RecorderBatch {
+    /// Readings.
+    pub rows: Vec<Row>,
+    /// Events.
+    pub events: Vec<RecordedEvent>,
+    /// Changes of connection, in the order they came.
+    pub statuses: Vec<(DeviceId, Status)>,
+    /// Answers to commands.
+    pub results: Vec<(DeviceId, CommandResult)>,
+    /// What could not be used.
+    pub rejects: Vec<RecordedReject>,
+    /// When each device was last heard.
+    pub seen: HashMap<DeviceId, Timestamp>,
+}
+
+impl RecorderBatch {
+    /// Adds an entry of the journal. Values that came with an event are readings, too. Readings of a device that is not
+    /// in the directory any more have no table to go to: they are counted and left out.
+    pub fn push(&mut self, entry: &Entry, directory: &Directory) {
+        if let Body::Reject(reject) = &entry.body {
+            let (received_at, device) = (entry.received_at, entry.device.clone());
+            self.rejects.push(RecordedReject { received_at, device, reject: reject.clone() });
+            return;
+        }
+        let Some(device) = &entry.device else { return };
+        let seen = self.seen.entry(device.clone()).or_insert(entry.received_at);
+        *seen = (*seen).max(entry.received_at);
+        match &entry.body {
+            Body::Sample(sample) => self.push_row(directory, device, sample.time, sample.seq, &sample.values),
+            Body::Event(event) => {
+                if !event.values.is_empty() {
+                    self.push_row(directory, device, event.time, event.seq, &event.values);
+                }
+                let (device, event) = (device.clone(), event.clone());
+                self.events.push(RecordedEvent { device, event, received_at: entry.received_at });
+            }
+            Body::Status(status) => self.statuses.push((device.clone(), *status)),
+            Body::CommandResult(result) => self.results.push((device.clone(), result.clone())),
+            Body::Reject(_) => {}
+        }
+    }
+
+    fn push_row(
+        &mut self, directory: &Directory, device: &DeviceId, time: Timestamp, seq: Option<u64>,
+        values: &[(ChannelId, Value)],
+    ) {
+        match directory.devices.get(device) {
+            Some(known) => {
+                let (device, profile) = (device.clone(), known.profile.clone());
+                self.rows.push(Row { device, profile, time, seq, values: values.to_vec() });
+            }
+            None => metrics::counter!("liftline_readings_unplaced_total").increment(1),
+        }
+    }
+
+    /// How many things it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len() + self.events.len() + self.statuses.len() + self.results.len() + self.rejects.len()
+    }
+
+    /// True if it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+        self.events.clear();
+        self.statuses.clear();
+        self.results.clear();
+        self.rejects.clear();
+        self.seen.clear();
+    }
+}
+
+/// What a call to [`Store::record`] wrote; what was there already is not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RecordReport {
+    /// Rows of readings added or completed.
+    pub rows: u64,
+    /// Events added.
+    pub events: u64,
+    /// Rejects added.
+    pub rejects: u64,
+}
+
+impl Store {
+    /// Writes a batch in one transaction. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownProfile`] if [`Store::ensure_profile`] has not run for a profile; otherwise that the
+    /// database fails: then nothing of the batch is written.
+    pub async fn record(&self, batch: &RecorderBatch, now: Timestamp) -> Result<RecordReport> {
+        let mut changes = Vec::new();
+        let mut tx = self.db().begin().await?;
+        let mut report = RecordReport { rows: self.write_rows(&mut tx, &batch.rows).await?, ..RecordReport::default() };
+        for RecordedEvent { device, event, received_at } in &batch.events {
+            let body = document("event", &event.values)?;
+            let (device, time, seq) = (device.as_str(), at(event.time), event.seq.map(int));
+            let code = text(&event.code);
+            report.events +=
+                execute!(&mut tx, "recording an event", EVENT, device, time, code, seq, body, at(*received_at))?;
+        }
+        for recorded in &batch.rejects {
+            report.rejects += rejects::insert(&mut tx, recorded).await?;
+        }
+        if !batch.seen.is_empty() {
+            write_seen(&mut tx, &batch.seen).await?;
+        }
+        // In the order of devices, so that two writers cannot wait for each other; within a device as they came.
+        let mut statuses: Vec<_> = batch.statuses.iter().collect();
+        statuses.sort_by(|a, b| a.0.cmp(&b.0));
+        for (device, status) in statuses {
+            if execute!(&mut tx, "recording a status", STATUS, device.as_str(), status.online, at(status.time))? > 0 {
+                let org: Option<(Uuid,)> = fetch_optional!(&mut tx, "recording a status", ORG_OF, device.as_str())?;
+                changes.extend(org.map(|(org,)| Change::Device { org: OrgId(org), device: device.clone() }));
+            }
+        }
+        for (device, result) in &batch.results {
+            changes.extend(commands::apply_result(&mut tx, device, result, now).await?);
+        }
+        tx.commit().await?;
+        if report.rejects > 0 {
+            changes.push(Change::Rejects);
+        }
+        for change in changes {
+            self.announce(change);
+        }
+        metrics::counter!("liftline_readings_stored_total").increment(report.rows);
+        Ok(report)
+    }
+
+    /// Writes readings alone; for imports.
+    ///
+    /// # Errors
+    /// As [`Store::record`].
+    pub async fn store_readings(&self, rows: &[Row]) -> Result<u64> {
+        let mut tx = self.db().begin().await?;
+        let written = self.write_rows(&mut tx, rows).await?;
+        tx.commit().await?;
+        Ok(written)
+    }
+
+    async fn write_rows(&self, tx: &mut Tx, rows: &[Row]) -> Result<u64> {
+        let mut by_profile: BTreeMap<&ProfileId, Vec<&Row>> = BTreeMap::new();
+        for row in rows {
+            by_profile.entry(&row.profile).or_default().push(row);
+        }
+        let mut written = 0;
+        for (profile, rows) in by_profile {
+            let table =
+                self.wide_table(profile).ok_or_else(|| StoreError::UnknownProfile { profile: profile.clone() })?;
+            written += write_table(tx, &table, &merge(&table, &rows)).await?;
+        }
+        Ok(written)
+    }
+}
+
+/// A row of the table: one cell per column.
+struct Cells<'a> {
+    device: &'a str,
+    time: DbTime,
+    seq: Option<i64>,
+    values: Vec<Option<&'a Value>>,
+}
+
+/// Makes one row of all messages of the same device and time, the later value of a channel winning, sorted by key: one
+/// statement may touch a row only once, and two writers that lock rows in the same order cannot deadlock.
+fn merge<'a>(table: &WideTable, rows: &[&'a Row]) -> Vec<Cells<'a>> {
+    let mut merged: BTreeMap<(&str, DbTime), Cells<'a>> = BTreeMap::new();
+    for row in rows {
+        let key = (row.device.as_str(), at(row.time));
+        let cells = merged.entry(key).or_insert_with(|| Cells {
+            device: row.device.as_str(),
+            time: at(row.time),
+            seq: None,
+            values: vec![None; table.columns.len()],
+        });
+        cells.seq = row.seq.map(int).or(cells.seq);
+        for (channel, value) in &row.values {
+            match table.index.get(channel) {
+                Some(&index) => cells.values[index] = Some(value),
+                // The profile lost the channel after the message was decoded: there is no column for it.
+                None => metrics::counter!("liftline_readings_unplaced_total").increment(1),
+            }
+        }
+    }
+    merged.into_values().collect()
+}
+
+fn number(value: Option<&Value>) -> Option<f64> {
+    value.and_then(|value| match value {
+        Value::Number(number) => Some(*number),
+        Value::Bool(_) | Value::Text(_) => None,
+    })
+}
+
+fn truth(value: Option<&Value>) -> Option<bool> {
+    value.and_then(|value| match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::Number(_) | Value::Text(_) => None,
+    })
+}
+
+fn words(value: Option<&Value>) -> Option<DbText<'_>> {
+    value.and_then(|value| match value {
+        Value::Text(words) => Some(text(words)),
+        Value::Number(_) | Value::Bool(_) => None,
+    })
+}
+
+async fn write_table(tx: &mut Tx, table: &WideTable, rows: &[Cells<'_>]) -> Result<u64> {
+    let failed = |source| StoreError::Query { what: "writing readings", source };
+    match tx.on() {
+        Engine::Postgres(on) => {
+            let Some((_, statement)) = table.inserts.first() else { return Ok(0) };
+            let column = |index: usize| rows.iter().map(move |row| row.values[index]);
+            let mut query = sqlx::query(safe(statement))
+                .bind(rows.iter().map(|row| row.device).collect::<Vec<_>>())
+                .bind(rows.iter().map(|row| row.time).collect::<Vec<_>>())
+                .bind(rows.iter().map(|row| row.seq).collect::<Vec<_>>());
+            for (index, Column { kind, .. }) in table.columns.iter().enumerate() {
+                query = match kind {
+                    ColumnKind::Number => query.bind(column(index).map(number).collect::<Vec<_>>()),
+                    ColumnKind::Bool => query.bind(column(index).map(truth).collect::<Vec<_>>()),
+                    ColumnKind::Text => query.bind(column(index).map(words).collect::<Vec<_>>()),
+                };
+            }
+            query.execute(on).await.map(|done| done.rows_affected()).map_err(failed)
+        }
+        Engine::Sqlite(on) => {
+            let mut written = 0;
+            let mut rest = rows;
+            for (at_once, statement) in &table.inserts {
+                while rest.len() >= *at_once {
+                    let (now, later) = rest.split_at(*at_once);
+                    let mut query = sqlx::query(safe(statement));
+                    for row in now {
+                        query = query.bind(row.device).bind(row.time).bind(row.seq);
+                        for (Column { kind, .. }, value) in table.columns.iter().zip(&row.values) {
+                            query = match kind {
+                                ColumnKind::Number => query.bind(number(*value)),
+                                ColumnKind::Bool => query.bind(truth(*value)),
+                                ColumnKind::Text => query.bind(words(*value)),
+                            };
+                        }
+                    }
+                    written += query.execute(&mut *on).await.map_err(failed)?.rows_affected();
+                    rest = later;
+                }
+            }
+            Ok(written)
+        }
+    }
+}
+
+async fn write_seen(tx: &mut Tx, seen: &HashMap<DeviceId, Timestamp>) -> Result<()> {
+    let sorted: BTreeMap<&str, DbTime> = seen.iter().map(|(device, time)| (device.as_str(), at(*time))).collect();
+    let failed = |source| StoreError::Query { what: "recording which devices were heard", source };
+    match tx.on() {
+        Engine::Postgres(on) => {
+            let (devices, times): (Vec<&str>, Vec<DbTime>) = sorted.into_iter().unzip();
+            sqlx::query(SEEN.postgres).bind(devices).bind(times).execute(on).await.map(drop).map_err(failed)
+        }
+        Engine::Sqlite(on) => {
+            let micros: BTreeMap<&str, i64> =
+                sorted.into_iter().map(|(device, time)| (device, Timestamp::from(time).as_micros())).collect();
+            let object = document("list of devices", &micros)?;
+            sqlx::query(SEEN.sqlite).bind(object).execute(on).await.map(drop).map_err(failed)
+        }
+    }
+}

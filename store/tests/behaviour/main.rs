@@ -1,0 +1,31 @@
+//! One suite of behaviours, run on SQLite and on PostgreSQL.
+
+mod harness;
+
+mod desk;
+mod logins;
+mod opening;
+mod outbox;
+mod readings;
+mod registry;
+mod reports;
+mod watch;
+
+/// Makes two tests of each behaviour, one per engine.
+macro_rules! on_both_engines {
+    ($($name:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::harness::on_sqlite(super::$name).await;
+            })+
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::harness::on_postgres(super::$name).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_engines;
