@@ -1,7 +1,7 @@
 //! Simulated lift controllers and replayed recordings, as real MQTT clients.
 //!
 //! [`simulate`] runs a [`Scenario`]: a fleet of lifts with a physical model, traffic, wear and scripted trouble.
-//! [`replay`] turns recorded tables into devices. Both encode their own payloads and know nothing of the hub beyond
+//! [`replay()`] turns recorded tables into devices. Both encode their own payloads and know nothing of the hub beyond
 //! the documented MQTT interface; what really happened goes to a ground-truth file, never to the hub.
 
 pub mod buffer;

@@ -145,7 +145,10 @@ async fn what_was_not_acknowledged_is_sent_again_in_order_with_its_time() {
     let history = "[[history]]\ndevice = \"t-01\"\nspan = \"5d\"\npart = \"door\"\nfrom = 0.1\nto = 0.5\n";
     let scenario = scenario(history);
     let story = async {
-        seen.until("nine unacknowledged messages", |seen| seen.withheld.load(Ordering::SeqCst) == 0).await;
+        // The cut shall hit every lift, so all of them must have come.
+        let ready =
+            |seen: &Seen| seen.withheld.load(Ordering::SeqCst) == 0 && seen.connections.load(Ordering::SeqCst) == 3;
+        seen.until("three lifts and nine unacknowledged messages", ready).await;
         cut.send_modify(|n| *n += 1);
         seen.until("every lift back", |seen| seen.connections.load(Ordering::SeqCst) >= 6).await;
         seen.until("the history", |seen| reports(seen, "t-01").iter().any(|(seq, _)| *seq > 130)).await;

@@ -1,5 +1,8 @@
 //! What a message means. Pure: no clock, no I/O, and no input makes it fail or panic.
 
+#[macro_use]
+mod visit;
+
 mod answers;
 mod records;
 mod time;

@@ -54,6 +54,7 @@ pub enum Command {
     Simulate(Simulate),
     /// Import an organisation: sites, people, rotas (TOML).
     Import {
+        /// The configuration.
         #[command(flatten)]
         config: ConfigArg,
         /// The file; see docs/operating.md.
@@ -61,6 +62,7 @@ pub enum Command {
     },
     /// Export readings or tickets as CSV to standard output.
     Export {
+        /// The configuration.
         #[command(flatten)]
         config: ConfigArg,
         /// The organisation; may be left out if there is only one.
@@ -72,6 +74,7 @@ pub enum Command {
     },
     /// Register and list devices.
     Device {
+        /// The configuration.
         #[command(flatten)]
         config: ConfigArg,
         /// The organisation; may be left out if there is only one.
@@ -83,6 +86,7 @@ pub enum Command {
     },
     /// Add logins to the board.
     User {
+        /// The configuration.
         #[command(flatten)]
         config: ConfigArg,
         /// The organisation; may be left out if there is only one.

@@ -133,7 +133,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         } else {
             stop.cancelled().await;
         }
-        drop(told.send(completed)); // Nobody asks for it if the demo ended early.
+        if told.send(completed).is_err() {
+            tracing::debug!("the demo ended before its story");
+        }
         anyhow::Ok(())
     });
     supervisor.run(Duration::from_secs(15)).await?;

@@ -199,7 +199,7 @@ impl NotifyConfig {
     /// [`NotifyError`] with a sentence that names the key and says what to write.
     pub fn validate(&self) -> Result<(), NotifyError> {
         if self.twilio.is_some() || !self.public_url.is_empty() {
-            check_url("", "public_url", &self.public_url)?;
+            check_url("", "board.public_url", &self.public_url)?;
         }
         if let Some(twilio) = &self.twilio {
             twilio.validate()?;
@@ -400,8 +400,15 @@ mod tests {
     use super::*;
 
     fn check(json: &serde_json::Value) -> String {
-        match serde_json::from_value::<NotifyConfig>(json.clone()) {
-            Ok(config) => config.validate().map_or_else(|error| error.to_string(), |()| "ok".to_owned()),
+        let mut json = json.clone();
+        let public_url = json.as_object_mut().and_then(|section| section.remove("public_url"));
+        match serde_json::from_value::<NotifyConfig>(json) {
+            Ok(config) => NotifyConfig {
+                public_url: public_url.as_ref().and_then(|url| url.as_str()).unwrap_or_default().to_owned(),
+                ..config
+            }
+            .validate()
+            .map_or_else(|error| error.to_string(), |()| "ok".to_owned()),
             Err(error) => error.to_string(),
         }
     }

@@ -10,7 +10,8 @@
 //! The interval for the crossing time is Fieller's (E. C. Fieller, "Some Problems in Interval Estimation", JRSS B 16,
 //! 1954): all times at which the line, given the joint uncertainty of its level and slope, may meet the limit. Its
 //! nominal coverage is [`COVERAGE`], for the crossing of the line itself: single values scatter around it. It is open
-//! to the late side when the line may never cross.
+//! to the late side when the line may never cross. It holds for a steady drift; where the drift set in within the
+//! window, the line is too flat at first and the date too late, by more than the interval says.
 
 use serde::{Deserialize, Serialize};
 

@@ -57,6 +57,7 @@ fn ninety_healthy_days_of_fifty_lifts_give_no_forecast() {
 #[test]
 fn worn_doors_are_foreseen_days_ahead_and_a_repair_ends_it() {
     let mut leads = Vec::new();
+    let (mut covered, mut off_by) = (0, Vec::new());
     for seed in 0..20 {
         // Worn from day 20 on: 0.2 s a day, so that the trend meets 8 s on day 44. Repaired on day 43.
         let wear = |day: f64| if day < 43.0 { 0.2 * (day - 20.0).max(0.0) } else { 0.0 };
@@ -71,9 +72,39 @@ fn worn_doors_are_foreseen_days_ahead_and_a_repair_ends_it() {
         assert!(forecast.earliest_at <= forecast.expected_at);
         assert!((43.0..45.0).contains(&day(cleared.cleared_at.expect("an end"))), "seed {seed}: {cleared:#?}");
         assert_eq!(cleared.id, raised.id);
+        let latest = forecast.latest_at.map_or(f64::INFINITY, day);
+        covered += usize::from(day(forecast.earliest_at) <= 44.0 && 44.0 <= latest);
+        off_by.push(day(forecast.expected_at) - 44.0);
         leads.push(44.0 - day(raised.raised_at));
     }
     leads.sort_by(f64::total_cmp);
     println!("lead: least {:.1} d, median {:.1} d", leads[0], leads[10]);
+    // At first the window still holds days without wear, so the line is too flat and the date late: the interval's
+    // nominal coverage is for a steady drift (tested beside the fit), not for the moment of raising after a bend.
+    let late = off_by.iter().sum::<f64>() / off_by.len() as f64;
+    println!(
+        "true date within the interval at the time of raising: {covered} of 20; expected date late by {late:.1} d in the mean"
+    );
+    assert!(off_by.iter().all(|days| days.abs() < 3.0), "{off_by:?}");
     assert!(leads[0] > 5.0);
+}
+
+#[test]
+fn two_weeks_of_hourly_history_are_enough() {
+    // What the simulated controllers of the demo keep in their buffer: wear from 0.1 to 0.8, one report an hour.
+    let profile = profile("lift");
+    let lift = device("lift-1", &profile);
+    for seed in 0..20 {
+        let mut dice = ChaCha8Rng::seed_from_u64(seed);
+        let mut predictor = Predictor::new();
+        predictor.load(profile.clone());
+        let mut out = Vec::new();
+        for n in 0..336 {
+            let wear = 0.1 + 0.7 * f64::from(n) / 336.0;
+            let value = 3.2 * (1.0 + 1.6 * wear) + noise(&mut dice, 0.128);
+            let at = Timestamp::from_secs(START + i64::from(n) * 3600);
+            predictor.apply(&lift, &sample(&lift, CHANNEL, at, value), &mut out);
+        }
+        assert!(matches!(&out[..], [AlertChange::Raised(_)]), "seed {seed}: {out:#?}");
+    }
 }

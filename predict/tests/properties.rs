@@ -89,7 +89,7 @@ fn alone(device: &Device, entries: &[Entry]) -> (Vec<AlertChange>, Predictor) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_restored_run_equals_the_uninterrupted_one(

@@ -29,7 +29,7 @@ pub struct Engine {
     due: BTreeSet<(i64, DeviceId)>,
     /// The hub's time as far as it is known.
     hub: i64,
-    /// True from a restore until the hub's time is known again.
+    /// True from a restore until the journal has been caught up, which the first advance tells.
     restored: bool,
     /// Alerts of rules that are no more, until their end is reported.
     orphans: Vec<Alert>,
@@ -83,6 +83,7 @@ impl Engine {
     pub fn advance(&mut self, now: Timestamp, devices: &Directory, out: &mut Vec<AlertChange>) {
         let hub = now.as_micros();
         self.hear_clock(hub);
+        self.restored = false;
         self.report_orphans(out);
         while let Some((at, _)) = self.due.first()
             && *at <= hub
@@ -104,6 +105,12 @@ impl Engine {
     #[must_use]
     pub fn devices(&self) -> usize {
         self.watches.len()
+    }
+
+    /// The alerts that stand, in no order. After a restart an alert that is recorded as open and does not stand here
+    /// (its rule was dropped with a snapshot that could not be read) has nobody left to end it.
+    pub fn standing(&self) -> impl Iterator<Item = &Alert> {
+        self.watches.values().flat_map(Watch::standing)
     }
 
     /// Everything that is known, for [`Engine::restore`].
@@ -137,7 +144,7 @@ impl Engine {
     }
 
     fn hear_clock(&mut self, hub: i64) {
-        if std::mem::take(&mut self.restored) && hub.saturating_sub(self.hub) > AWAY_US {
+        if self.restored && hub.saturating_sub(self.hub) > AWAY_US {
             for watch in self.watches.values_mut() {
                 watch.listen_from(hub);
             }

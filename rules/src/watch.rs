@@ -470,6 +470,14 @@ impl Watch {
         });
         wait.into_iter().chain(silence).chain(timed).filter(|at| *at > now).min().unwrap_or(NEVER)
     }
+
+    /// The alerts that stand.
+    pub(crate) fn standing(&self) -> impl Iterator<Item = &Alert> {
+        self.rules.iter().filter_map(|progress| match &progress.phase {
+            Phase::Raised { alert } | Phase::Clearing { alert, .. } => Some(&**alert),
+            Phase::Idle | Phase::Pending { .. } => None,
+        })
+    }
 }
 
 fn reaches(sum: f64, threshold: f64) -> bool {

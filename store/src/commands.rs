@@ -27,7 +27,7 @@ statements! {
     OF_DEVICE = both(concat!("
         SELECT ", columns!(), " FROM commands WHERE org = $1 AND device = $2 ORDER BY id DESC LIMIT $3"));
     STATE = each(
-        "SELECT org, device, state FROM commands WHERE id = $1 FOR UPDATE",
+        "SELECT org, device, state FROM commands WHERE id = $1 FOR NO KEY UPDATE",
         "SELECT org, device, state FROM commands WHERE id = $1");
     ADVANCE = both("UPDATE commands SET state = $2, detail = coalesce($3, detail), updated_at = $4 WHERE id = $1");
     EXPIRE = both("

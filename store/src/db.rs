@@ -174,6 +174,13 @@ impl From<Timestamp> for DbTime {
     }
 }
 
+impl DbTime {
+    /// Microseconds since 1970, as SQLite stores them.
+    pub(crate) fn micros(self) -> i64 {
+        self.0
+    }
+}
+
 impl From<DbTime> for Timestamp {
     fn from(time: DbTime) -> Self {
         Self::from_micros(time.0)
@@ -236,6 +243,13 @@ impl Decode<'_, Sqlite> for DbTime {
 /// text must not stop the batch that it is in.
 #[derive(Debug, Clone)]
 pub(crate) struct DbText<'a>(Cow<'a, str>);
+
+impl DbText<'_> {
+    /// The text as it will be stored.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A text as bound to a statement.
 pub(crate) fn text(text: &str) -> DbText<'_> {
@@ -302,6 +316,34 @@ impl Encode<'_, Sqlite> for UuidList {
     fn encode_by_ref(&self, args: &mut SqliteArgumentsBuffer) -> std::result::Result<IsNull, BoxDynError> {
         let list: Vec<String> = self.0.iter().map(|id| id.simple().to_string()).collect();
         Encode::<Sqlite>::encode(serde_json::to_string(&list)?, args)
+    }
+}
+
+/// Names bound as one value, like [`UuidList`].
+#[derive(Debug, Clone)]
+pub(crate) struct TextList(pub(crate) Vec<String>);
+
+impl Type<Postgres> for TextList {
+    fn type_info() -> PgTypeInfo {
+        <Vec<String> as Type<Postgres>>::type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for TextList {
+    fn encode_by_ref(&self, buf: &mut PgArgumentBuffer) -> std::result::Result<IsNull, BoxDynError> {
+        Encode::<Postgres>::encode_by_ref(&self.0, buf)
+    }
+}
+
+impl Type<Sqlite> for TextList {
+    fn type_info() -> SqliteTypeInfo {
+        <str as Type<Sqlite>>::type_info()
+    }
+}
+
+impl Encode<'_, Sqlite> for TextList {
+    fn encode_by_ref(&self, args: &mut SqliteArgumentsBuffer) -> std::result::Result<IsNull, BoxDynError> {
+        Encode::<Sqlite>::encode(serde_json::to_string(&self.0)?, args)
     }
 }
 

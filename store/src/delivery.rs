@@ -43,7 +43,7 @@ statements! {
     REPORTS = both("SELECT state, detail FROM delivery_reports WHERE provider_id = $1");
     OF_PROVIDER = both("SELECT message FROM attempts WHERE provider_id = $1");
     STANDS = each("
-        SELECT org, ticket, person, channel, purpose, state FROM outbox WHERE id = $1 FOR UPDATE",
+        SELECT org, ticket, person, channel, purpose, state FROM outbox WHERE id = $1 FOR NO KEY UPDATE",
         "
         SELECT org, ticket, person, channel, purpose, state FROM outbox WHERE id = $1");
     MOVE = both("UPDATE outbox SET state = $2, last_error = coalesce($3, last_error), updated_at = $4 WHERE id = $1");

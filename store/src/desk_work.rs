@@ -2,35 +2,40 @@
 
 use std::collections::{HashMap, HashSet};
 
-use desk::{Actor, Effect, Event, Status, Ticket, TimelineEntry, TransitionError};
+use desk::{Actor, Effect, Event, Status, Ticket, TransitionError};
 use model::{AffectedId, Alert, DeliveryState, Device, OrgId, Site, TicketId, Timestamp};
+use uuid::Uuid;
 
 use crate::{
-    Change, DeskSettings, Result, Store, StoreError, outbox,
-    db::{Tx, at, document, execute, fetch_optional, from_document, int, new_id, statements, text, uint},
+    Change, DeskSettings, Result, Store, StoreError,
+    db::{TextList, Tx, UuidList, at, document, execute, fetch_all, fetch_optional, from_document, int, new_id, statements, text, uint},
+    outbox::{self, NewMessage},
+    pending::Pending,
     roster::{LookUps, Place},
 };
 
 statements! {
-    // The row stays locked until the commit, so that two events on one ticket take turns. SQLite has one writer.
+    // NO KEY: rows that refer to a ticket can be written meanwhile.
+    // The rows stay locked until the commit, so that two events on one ticket take turns; in one order, so that two
+    // transactions do not wait for each other. SQLite has one writer.
     LOAD = each(
-        "SELECT state FROM tickets WHERE id = $1 FOR UPDATE",
-        "SELECT state FROM tickets WHERE id = $1");
-    LOAD_GROUP = each(
-        "SELECT state FROM tickets WHERE group_key = $1 AND status <> 'closed' FOR UPDATE",
-        "SELECT state FROM tickets WHERE group_key = $1 AND status <> 'closed'");
-    NEXT_NUMBER = both("UPDATE organisations SET next_ticket = next_ticket + 1 WHERE id = $1 RETURNING next_ticket - 1");
+        "SELECT state, lines FROM tickets WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+        "SELECT state, lines FROM tickets WHERE id IN (SELECT unhex(value) FROM json_each($1))");
+    LOAD_GROUPS = each(
+        "SELECT state, lines FROM tickets WHERE group_key = ANY($1) AND status <> 'closed' ORDER BY id FOR NO KEY UPDATE",
+        "SELECT state, lines FROM tickets WHERE group_key IN (SELECT value FROM json_each($1)) AND status <> 'closed'");
+    NEXT_NUMBER = each(
+        "SELECT next_ticket FROM organisations WHERE id = $1 FOR NO KEY UPDATE",
+        "SELECT next_ticket FROM organisations WHERE id = $1");
+    KEEP_NUMBER = both("UPDATE organisations SET next_ticket = $2 WHERE id = $1");
     INSERT = both("
         INSERT INTO tickets (id, org, number, kind, status, severity, life_safety, site, device, group_key,
-            opened_at, closed_at, next_due_at, version, search, state)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)");
+            opened_at, closed_at, next_due_at, version, lines, search, state)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)");
     UPDATE = both("
         UPDATE tickets SET status = $3, severity = $4, life_safety = $5, closed_at = $6, next_due_at = $7, version = $8,
-            state = $9
+            lines = $9, state = $10
         WHERE id = $1 AND version = $2");
-    LOG = both("
-        INSERT INTO ticket_timeline (ticket, seq, at, actor, what)
-        SELECT $1, coalesce(max(seq), 0) + 1, $2, $3, $4 FROM ticket_timeline WHERE ticket = $1");
     CANCEL_PAGES = both("
         UPDATE outbox SET state = 'cancelled', updated_at = $2
         WHERE ticket = $1 AND state = 'pending' AND purpose = 'page'");
@@ -60,8 +65,16 @@ pub(crate) struct Work<'a> {
     desk: &'a DeskSettings,
     now: Timestamp,
     look_ups: LookUps,
-    /// Tickets loaded so far, as they stand.
+    /// Tickets loaded so far, as they stand, and how many lines their timelines have.
     tickets: HashMap<TicketId, Ticket>,
+    lines: HashMap<TicketId, u64>,
+    /// Tickets that stand otherwise than in the database, with the version that they have there.
+    unwritten: HashMap<TicketId, i64>,
+    /// Tickets opened here: the database has none of their messages yet.
+    opened: HashSet<TicketId>,
+    /// The next number of each organisation that a ticket was opened in; `None` if it does not exist.
+    numbers: HashMap<OrgId, Option<i64>>,
+    pending: Pending,
     /// The ticket that takes alerts of a group; `None` if none does.
     groups: HashMap<String, Option<TicketId>>,
     care_tokens: HashMap<AffectedId, Option<String>>,
@@ -69,8 +82,8 @@ pub(crate) struct Work<'a> {
     /// Tickets to tell of after the commit, each once.
     changed: Vec<(OrgId, TicketId)>,
     told: HashSet<TicketId>,
-    /// Messages owed by this transaction.
-    pub(crate) messages: u32,
+    /// True if a message is owed or a message's state changed.
+    outbox_changed: bool,
 }
 
 impl<'a> Work<'a> {
@@ -81,19 +94,42 @@ impl<'a> Work<'a> {
             now,
             look_ups: LookUps::default(),
             tickets: HashMap::new(),
+            lines: HashMap::new(),
+            unwritten: HashMap::new(),
+            opened: HashSet::new(),
+            numbers: HashMap::new(),
+            pending: Pending::default(),
             groups: HashMap::new(),
             care_tokens: HashMap::new(),
             reply_codes: HashMap::new(),
             changed: Vec::new(),
             told: HashSet::new(),
-            messages: 0,
+            outbox_changed: false,
         })
     }
 
-    /// Commits, and only then tells everybody what changed.
-    pub(crate) async fn commit(self, store: &Store) -> Result<()> {
+    /// Writes what was gathered. Returns how many messages are owed that were not owed before.
+    pub(crate) async fn write(&mut self) -> Result<u64> {
+        for (ticket, version) in std::mem::take(&mut self.unwritten) {
+            if let Some(ticket) = self.tickets.get(&ticket).cloned() {
+                self.update(version, &ticket).await?;
+            }
+        }
+        for (org, next) in std::mem::take(&mut self.numbers) {
+            if let Some(next) = next {
+                execute!(&mut self.tx, "numbering tickets", KEEP_NUMBER, org.0, next)?;
+            }
+        }
+        let owed = self.pending.write(&mut self.tx).await?;
+        self.outbox_changed |= owed > 0;
+        Ok(owed)
+    }
+
+    /// Writes what was gathered, commits, and only then tells everybody what changed.
+    pub(crate) async fn commit(mut self, store: &Store) -> Result<()> {
+        self.write().await?;
         self.tx.commit().await?;
-        if self.messages > 0 {
+        if self.outbox_changed {
             store.announce(Change::Outbox);
         }
         for (org, ticket) in self.changed {
@@ -104,46 +140,81 @@ impl<'a> Work<'a> {
 
     /// The ticket, locked against others until the commit.
     pub(crate) async fn load(&mut self, id: TicketId) -> Result<Option<Ticket>> {
-        if let Some(ticket) = self.tickets.get(&id) {
-            return Ok(Some(ticket.clone()));
+        if !self.tickets.contains_key(&id) {
+            self.load_all(vec![id.0]).await?;
         }
-        let row: Option<(String,)> = fetch_optional!(&mut self.tx, "reading a ticket", LOAD, id.0)?;
-        self.remember(row)
+        Ok(self.tickets.get(&id).cloned())
     }
 
-    /// The ticket that takes alerts of this group.
-    pub(crate) async fn load_group(&mut self, group_key: &str) -> Result<Option<Ticket>> {
-        if let Some(known) = self.groups.get(group_key) {
-            return Ok(known.and_then(|id| self.tickets.get(&id)).cloned());
-        }
-        let row: Option<(String,)> =
-            fetch_optional!(&mut self.tx, "looking up an open ticket", LOAD_GROUP, text(group_key))?;
-        let ticket = self.remember(row)?;
-        self.groups.insert(group_key.to_owned(), ticket.as_ref().map(|ticket| ticket.id));
-        Ok(ticket)
+    /// Loads these tickets at once, for [`Work::load`] to find.
+    pub(crate) async fn load_all(&mut self, ids: Vec<Uuid>) -> Result<()> {
+        let rows: Vec<(String, i64)> = fetch_all!(&mut self.tx, "reading tickets", LOAD, UuidList(ids))?;
+        rows.into_iter().try_for_each(|row| self.remember(row).map(drop))
     }
 
-    fn remember(&mut self, row: Option<(String,)>) -> Result<Option<Ticket>> {
-        let Some((state,)) = row else { return Ok(None) };
+    /// Loads the tickets that take alerts of these groups at once, for [`Work::load_group`] to find, and the devices.
+    pub(crate) async fn load_groups(&mut self, alerts: &[&Alert]) -> Result<()> {
+        let keys: HashSet<String> = alerts.iter().map(|alert| alert.group_key()).collect();
+        let list = TextList(keys.iter().cloned().collect());
+        let rows: Vec<(String, i64)> = fetch_all!(&mut self.tx, "looking up open tickets", LOAD_GROUPS, list)?;
+        self.groups.extend(keys.into_iter().map(|key| (key, None)));
+        for row in rows {
+            let (id, key) = self.remember(row)?;
+            self.groups.insert(key, Some(id));
+        }
+        self.look_ups.load_devices(&mut self.tx, alerts.iter().map(|alert| &alert.device).collect()).await
+    }
+
+    /// The ticket that takes alerts of this group, which was named to [`Work::load_groups`] before.
+    pub(crate) fn load_group(&self, group_key: &str) -> Option<Ticket> {
+        self.groups.get(group_key).copied().flatten().and_then(|id| self.tickets.get(&id)).cloned()
+    }
+
+    fn remember(&mut self, (state, lines): (String, i64)) -> Result<(TicketId, String)> {
         let ticket: Ticket = from_document("ticket", &state)?;
-        self.tickets.insert(ticket.id, ticket.clone());
-        Ok(Some(ticket))
+        let (id, key) = (ticket.id, ticket.group_key.clone());
+        // What stands here already may be further than the database.
+        self.tickets.entry(id).or_insert(ticket);
+        self.lines.entry(id).or_insert(uint(lines));
+        Ok((id, key))
+    }
+
+    async fn next_number(&mut self, org: OrgId) -> Result<Option<u64>> {
+        if !self.numbers.contains_key(&org) {
+            let row: Option<(i64,)> = fetch_optional!(&mut self.tx, "numbering a ticket", NEXT_NUMBER, org.0)?;
+            self.numbers.insert(org, row.map(|(next,)| next));
+        }
+        let next = self.numbers.get_mut(&org).and_then(Option::as_mut);
+        Ok(next.map(|next| {
+            *next += 1;
+            uint(*next - 1)
+        }))
     }
 
     /// Opens a ticket for an alert. `None` if the alert's organisation does not exist.
     pub(crate) async fn open(&mut self, alert: &Alert) -> Result<Option<TicketId>> {
-        let row: Option<(i64,)> = fetch_optional!(&mut self.tx, "numbering a ticket", NEXT_NUMBER, alert.org.0)?;
-        let Some((number,)) = row else { return Ok(None) };
+        let Some(number) = self.next_number(alert.org).await? else { return Ok(None) };
         let place = Place { org: alert.org, site: alert.site, device: Some(&alert.device) };
         let roster = self.look_ups.roster(&mut self.tx, &place, None, None, self.now).await?;
         let id = TicketId(new_id(self.now));
         let policy = self.desk.policies.get(alert.kind);
-        let (ticket, effects) = desk::open(policy, id, uint(number), alert, &roster, self.now);
-        self.insert(&ticket).await?;
+        let (ticket, effects) = desk::open(policy, id, number, alert, &roster, self.now);
+        self.insert(&ticket, &effects).await?;
+        self.opened.insert(id);
         self.groups.insert(ticket.group_key.clone(), Some(id));
         self.settle(&ticket, effects, Some(alert)).await?;
         self.tickets.insert(id, ticket);
         Ok(Some(id))
+    }
+
+    /// Notes that an alert was raised.
+    pub(crate) fn raise(&mut self, alert: &Alert, ticket: TicketId) -> Result<()> {
+        self.pending.raise(alert, ticket)
+    }
+
+    /// Notes that an alert ended.
+    pub(crate) fn clear(&mut self, alert: &Alert) -> Result<()> {
+        self.pending.clear(alert, alert.cleared_at.unwrap_or(self.now))
     }
 
     /// Lets an event happen to a ticket, and writes what follows.
@@ -164,9 +235,12 @@ impl<'a> Work<'a> {
         if after == *ticket && effects.is_empty() {
             return Ok(after);
         }
-        self.update(ticket, &after).await?;
+        let stored_version = *self.unwritten.entry(after.id).or_insert(ticket.version);
         self.settle(&after, effects, alert).await?;
         if after.status == Status::Closed {
+            // At once: the next ticket of the group can be opened only when this one is closed in the database.
+            self.unwritten.remove(&after.id);
+            self.update(stored_version, &after).await?;
             self.groups.insert(after.group_key.clone(), None);
             execute!(&mut self.tx, "freeing reply codes", FREE_CODES, after.id.0)?;
         }
@@ -174,7 +248,9 @@ impl<'a> Work<'a> {
         Ok(after)
     }
 
-    async fn insert(&mut self, ticket: &Ticket) -> Result<()> {
+    async fn insert(&mut self, ticket: &Ticket, effects: &[Effect]) -> Result<()> {
+        let lines = effects.iter().filter(|effect| matches!(effect, Effect::Log(_))).count();
+        let lines = int(lines as u64);
         let site = self.look_ups.site(&mut self.tx, ticket.site).await?;
         let device = match &ticket.device {
             Some(device) => self.look_ups.device(&mut self.tx, device).await?,
@@ -188,18 +264,19 @@ impl<'a> Work<'a> {
         let (due, version, state) = (ticket.next_due().map(at), ticket.version, document("ticket", ticket)?);
         execute!(
             &mut self.tx, "opening a ticket", INSERT, id, org, number, kind, status, severity, ticket.life_safety,
-            ticket.site.0, device, group, opened, closed, due, version, text(&search), state,
+            ticket.site.0, device, group, opened, closed, due, version, lines, text(&search), state,
         )?;
         Ok(())
     }
 
-    async fn update(&mut self, before: &Ticket, after: &Ticket) -> Result<()> {
+    async fn update(&mut self, stored_version: i64, after: &Ticket) -> Result<()> {
         let (status, severity, closed) = (after.status.code(), after.severity.code(), after.closed_at.map(at));
         let due = if after.status == Status::Closed { None } else { after.next_due().map(at) };
+        let lines = int(self.lines.get(&after.id).copied().unwrap_or(0));
         let state = document("ticket", after)?;
         let written = execute!(
-            &mut self.tx, "advancing a ticket", UPDATE, after.id.0, before.version, status, severity, after.life_safety,
-            closed, due, after.version, state,
+            &mut self.tx, "advancing a ticket", UPDATE, after.id.0, stored_version, status, severity, after.life_safety,
+            closed, due, after.version, lines, state,
         )?;
         if written == 1 { Ok(()) } else { Err(StoreError::Contended { what: "advancing a ticket" }) }
     }
@@ -207,11 +284,18 @@ impl<'a> Work<'a> {
     async fn settle(&mut self, ticket: &Ticket, effects: Vec<Effect>, alert: Option<&Alert>) -> Result<()> {
         for effect in effects {
             match effect {
-                Effect::Log(entry) => self.log(ticket.id, &entry).await?,
-                Effect::CancelPages => {
-                    execute!(&mut self.tx, "cancelling pages", CANCEL_PAGES, ticket.id.0, at(self.now))?;
+                Effect::Log(entry) => {
+                    let seq = self.lines.entry(ticket.id).or_insert(0);
+                    *seq += 1;
+                    self.pending.log(ticket.id, *seq, &entry)?;
                 }
-                Effect::Send(notification) => self.owe(ticket, &notification, alert).await?,
+                Effect::CancelPages => {
+                    self.pending.cancel_pages(ticket.id);
+                    if !self.opened.contains(&ticket.id) {
+                        execute!(&mut self.tx, "cancelling pages", CANCEL_PAGES, ticket.id.0, at(self.now))?;
+                    }
+                }
+                Effect::Send(notification) => self.owe(ticket, notification, alert).await?,
             }
         }
         self.tell(ticket.org, ticket.id);
@@ -224,13 +308,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    async fn log(&mut self, ticket: TicketId, entry: &TimelineEntry) -> Result<()> {
-        let (actor, what) = (document("actor", &entry.actor)?, document("timeline entry", &entry.what)?);
-        execute!(&mut self.tx, "writing a timeline", LOG, ticket.0, at(entry.at), actor, what)?;
-        Ok(())
-    }
-
-    async fn owe(&mut self, ticket: &Ticket, notification: &desk::Notification, alert: Option<&Alert>) -> Result<()> {
+    async fn owe(&mut self, ticket: &Ticket, notification: desk::Notification, alert: Option<&Alert>) -> Result<()> {
         let site = self.look_ups.site(&mut self.tx, ticket.site).await?;
         let device = match &ticket.device {
             Some(device) => self.look_ups.device(&mut self.tx, device).await?,
@@ -252,10 +330,8 @@ impl<'a> Work<'a> {
             | model::Purpose::Answer => None,
         };
         let about = outbox::About { ticket, alert, site: site.as_ref(), device: device.as_ref(), link, reply_code };
-        let content = outbox::content(&about, notification, self.now);
-        if outbox::insert(&mut self.tx, ticket, notification, &content, self.now).await? {
-            self.messages += 1;
-        }
+        let content = outbox::content(&about, &notification, self.now);
+        self.pending.owe(NewMessage::new(ticket, notification, &content, self.now)?);
         Ok(())
     }
 
@@ -281,7 +357,7 @@ impl<'a> Work<'a> {
     /// Moves a message's state forward, and tells the desk if a page was seen to reach somebody.
     pub(crate) async fn report(&mut self, report: &crate::delivery::Report<'_>) -> Result<()> {
         let Some(moved) = crate::delivery::move_forward(&mut self.tx, report, self.now).await? else { return Ok(()) };
-        self.messages += 1;
+        self.outbox_changed = true;
         let Some(id) = moved.ticket else { return Ok(()) };
         self.tell(moved.org, id);
         let reached = matches!(report.state, DeliveryState::Delivered | DeliveryState::Answered);

@@ -7,6 +7,7 @@
 //! No statement asks the database for the time.
 
 mod audit;
+mod bulk;
 mod care;
 mod changes;
 mod commands;
@@ -20,6 +21,7 @@ mod migrate;
 mod open;
 mod orgs;
 mod outbox;
+mod pending;
 mod people;
 mod prune;
 mod readings;
@@ -103,6 +105,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, Sql)> {
         ("events", events::STATEMENTS),
         ("orgs", orgs::STATEMENTS),
         ("outbox", outbox::STATEMENTS),
+        ("pending", pending::STATEMENTS),
         ("people", people::STATEMENTS),
         ("prune", prune::STATEMENTS),
         ("recorder", recorder::STATEMENTS),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use desk::{Notification, Ticket};
 use model::{
-    Alert, Device, Language, Localised, MessageContent, OrgId, OutboxId, OutboxMessage, PersonId, Purpose, Receiver, Severity,
+    AffectedId, Alert, Device, Language, Localised, MessageContent, OrgId, OutboxId, OutboxMessage, PersonId, Purpose, Receiver, Severity,
     Site, TicketId, TicketKind, Timestamp,
 };
 use uuid::Uuid;
@@ -37,18 +37,18 @@ statements! {
     EXPIRE = both("
         UPDATE outbox SET state = 'dead', last_error = 'it expired before it could be sent', updated_at = $1
         WHERE state = 'pending' AND expires_at <= $1 AND (claims = settled OR due_at <= $1) RETURNING org, ticket");
-    // The ticket's own, or the lowest that no open ticket has, or the next one.
-    CHOOSE_CODE = both("
-        SELECT coalesce(
-            (SELECT code FROM reply_codes WHERE ticket = $2 AND address = $1),
-            (SELECT min(code) FROM reply_codes WHERE address = $1 AND NOT taken),
-            (SELECT max(code) + 1 FROM reply_codes WHERE address = $1),
-            1)");
-    // Takes nothing if another transaction was quicker with this number.
+    // The ticket's own, or the lowest that no open ticket has, or the next one. Takes none if another transaction was
+    // quicker with this number.
     TAKE_CODE = both("
-        INSERT INTO reply_codes AS c (address, code, ticket, taken, used_at) VALUES ($1, $2, $3, TRUE, $4)
+        INSERT INTO reply_codes AS c (address, code, ticket, taken, used_at)
+        SELECT $1, coalesce(
+                (SELECT code FROM reply_codes WHERE ticket = $2 AND address = $1),
+                (SELECT min(code) FROM reply_codes WHERE address = $1 AND NOT taken),
+                (SELECT max(code) + 1 FROM reply_codes WHERE address = $1),
+                1), $2, TRUE, $3 WHERE TRUE
         ON CONFLICT (address, code) DO UPDATE SET ticket = excluded.ticket, taken = TRUE, used_at = excluded.used_at
-        WHERE c.ticket = excluded.ticket OR NOT c.taken");
+        WHERE c.ticket = excluded.ticket OR NOT c.taken
+        RETURNING code");
 }
 
 /// A message to be sent now, by the one who claimed it, until the lease ends.
@@ -132,7 +132,7 @@ pub(crate) fn content(about: &About<'_>, notification: &Notification, now: Times
     }
 }
 
-fn purpose_code(purpose: Purpose) -> &'static str {
+pub(crate) fn purpose_code(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Page => "page",
         Purpose::StandDown => "stand_down",
@@ -156,31 +156,56 @@ fn priority(purpose: Purpose, life_safety: bool) -> i64 {
     }
 }
 
-/// Owes a message. False if the same one is owed already.
-pub(crate) async fn insert(
-    tx: &mut Tx, ticket: &Ticket, notification: &Notification, content: &MessageContent, now: Timestamp,
-) -> Result<bool> {
-    let (id, purpose) = (new_id(now), notification.purpose);
-    let (person, affected) = (notification.person.map(|id| id.0), notification.affected.map(|id| id.0));
-    let (channel, address) = (notification.receiver.channel.code(), text(&notification.receiver.address));
-    let (language, body) = (notification.language.to_string(), document("message", content)?);
-    let (key, rank) = (text(&notification.dedup_key), priority(purpose, ticket.life_safety));
-    let written = execute!(
-        tx, "owing a message", INSERT, id, ticket.org.0, ticket.id.0, key, person, affected, channel, address, language,
-        purpose_code(purpose), rank, ticket.life_safety, body, at(now), at(notification.expires_at),
-    )?;
-    Ok(written > 0)
+/// A message to be owed.
+pub(crate) struct NewMessage {
+    pub(crate) id: Uuid,
+    pub(crate) org: OrgId,
+    pub(crate) ticket: TicketId,
+    pub(crate) dedup_key: String,
+    pub(crate) person: Option<PersonId>,
+    pub(crate) affected: Option<AffectedId>,
+    pub(crate) receiver: Receiver,
+    pub(crate) language: Language,
+    pub(crate) purpose: Purpose,
+    pub(crate) priority: i64,
+    pub(crate) life_safety: bool,
+    pub(crate) content: String,
+    /// True if it was cancelled before it was written.
+    pub(crate) cancelled: bool,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+}
+
+impl NewMessage {
+    pub(crate) fn new(ticket: &Ticket, notification: Notification, content: &MessageContent, now: Timestamp) -> Result<Self> {
+        let Notification { person, affected, receiver, language, purpose, dedup_key, expires_at, .. } = notification;
+        Ok(Self {
+            id: new_id(now),
+            org: ticket.org,
+            ticket: ticket.id,
+            dedup_key,
+            person,
+            affected,
+            receiver,
+            language,
+            purpose,
+            priority: priority(purpose, ticket.life_safety),
+            life_safety: ticket.life_safety,
+            content: document("message", content)?,
+            cancelled: false,
+            created_at: now,
+            expires_at,
+        })
+    }
 }
 
 /// The number by which the holder of an address names a ticket: the one it has, or else the lowest that none of the
 /// address's open tickets has. It stays the ticket's after it is closed, until another ticket needs it, so that a late
 /// reply is told that the ticket is closed instead of meaning another one.
 pub(crate) async fn reply_code(tx: &mut Tx, address: &str, ticket: TicketId, now: Timestamp) -> Result<u32> {
-    let (code,): (i64,) = fetch_one!(tx, "choosing a reply code", CHOOSE_CODE, text(address), ticket.0)?;
-    if execute!(tx, "taking a reply code", TAKE_CODE, text(address), code, ticket.0, at(now))? == 0 {
-        return Err(StoreError::Contended { what: "taking a reply code" });
-    }
-    Ok(uint32(code))
+    let what = "taking a reply code";
+    let row: Option<(i64,)> = fetch_optional!(tx, what, TAKE_CODE, text(address), ticket.0, at(now))?;
+    row.map(|(code,)| uint32(code)).ok_or(StoreError::Contended { what })
 }
 
 type ClaimRow = (
@@ -195,7 +220,7 @@ fn claim(row: ClaimRow) -> Result<((i64, Uuid), Claim)> {
         org: OrgId(org),
         ticket: ticket.map(TicketId),
         person: person.map(PersonId),
-        affected: affected.map(model::AffectedId),
+        affected: affected.map(AffectedId),
         receiver: Receiver { channel: from_code("message channel", &channel)?, address },
         language: from_code("language", &language)?,
         content: from_document("message", &content)?,

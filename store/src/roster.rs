@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Result,
-    db::{Tx, fetch_all, fetch_optional, name, statements},
+    db::{TextList, Tx, fetch_all, fetch_optional, name, statements},
     devices::{DeviceRow, device},
     orgs::{SiteRow, site},
     people, rotas,
@@ -24,6 +24,9 @@ statements! {
         WHERE d.site = $1 AND s.org = $2
         ORDER BY 1");
     DEVICE = both("SELECT id, org, site, profile, name, plate FROM devices WHERE id = $1");
+    DEVICES = each(
+        "SELECT id, org, site, profile, name, plate FROM devices WHERE id = ANY($1)",
+        "SELECT id, org, site, profile, name, plate FROM devices WHERE id IN (SELECT value FROM json_each($1))");
     SITE = both("SELECT id, org, name, address, time_zone FROM sites WHERE id = $1");
 }
 
@@ -109,6 +112,18 @@ impl LookUps {
         for person in people::by_ids_in(tx, org, missing).await? {
             let (id, name, language, receivers) = (person.id, person.name, person.language, person.receivers);
             self.contacts.insert(id, Some(Contact { person: id, name, language, receivers }));
+        }
+        Ok(())
+    }
+
+    /// Looks these devices up at once, for [`LookUps::device`] to find.
+    pub(crate) async fn load_devices(&mut self, tx: &mut Tx, ids: HashSet<&DeviceId>) -> Result<()> {
+        let list = TextList(ids.iter().map(ToString::to_string).collect());
+        let rows: Vec<DeviceRow> = fetch_all!(tx, "reading devices", DEVICES, list)?;
+        self.devices.extend(ids.into_iter().map(|id| (id.clone(), None)));
+        for row in rows {
+            let found = device(row)?;
+            self.devices.insert(found.id.clone(), Some(found));
         }
         Ok(())
     }

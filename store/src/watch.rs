@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Result, Store, StoreError,
-    db::{UuidList, at, document, execute, fetch_all, fetch_optional, int, statements, text, uint},
+    db::{UuidList, at, execute, fetch_all, fetch_optional, int, statements, uint},
     desk_work::{ATTEMPTS, Work, WorkError, worth_repeating},
 };
 
@@ -17,10 +17,6 @@ statements! {
     KNOWN = each(
         "SELECT id, ticket, cleared_at IS NOT NULL FROM alerts WHERE id = ANY($1)",
         "SELECT id, ticket, cleared_at IS NOT NULL FROM alerts WHERE id IN (SELECT unhex(value) FROM json_each($1))");
-    INSERT_ALERT = both("
-        INSERT INTO alerts (id, ticket, org, device, rule, raised_at, cleared_at, body)
-        VALUES ($1, $2, $3, $4, $5, $6, NULL, $7)");
-    CLEAR_ALERT = both("UPDATE alerts SET cleared_at = $2, body = $3 WHERE id = $1");
     // Offsets never go back: a replayed batch that arrives late must not undo a later one.
     CURSORS = both("
         INSERT INTO watch_cursors AS w (part, events, telemetry, updated_at) VALUES ($1, $2, $3, $4)
@@ -146,11 +142,12 @@ impl Store {
     ) -> Result<CommitReport> {
         let mut work = Work::begin(self, now).await?;
         let mut known = known_alerts(&mut work, changes).await?;
+        load_ahead(&mut work, changes, &known).await?;
         let mut report = CommitReport::default();
         for change in changes {
             match change {
                 AlertChange::Raised(alert) => raise(&mut work, &mut known, &mut report, alert).await?,
-                AlertChange::Cleared(alert) => clear(&mut work, &mut known, &mut report, alert, now).await?,
+                AlertChange::Cleared(alert) => clear(&mut work, &mut known, &mut report, alert).await?,
             }
         }
         let (part, events, telemetry) = (i64::from(cursors.partition), int(cursors.events), int(cursors.telemetry));
@@ -159,7 +156,7 @@ impl Store {
         for Snapshot { name, data } in snapshots {
             execute!(&mut work.tx, what, SNAPSHOT, part, name.as_str(), events, telemetry, data.as_slice(), at(now))?;
         }
-        report.messages = work.messages;
+        report.messages = u32::try_from(work.write().await?).unwrap_or(u32::MAX);
         work.commit(self).await?;
         Ok(report)
     }
@@ -193,6 +190,23 @@ async fn known_alerts(work: &mut Work<'_>, changes: &[AlertChange]) -> Result<Ha
     Ok(rows.into_iter().map(known).collect())
 }
 
+/// Loads at once what the changes will need: the tickets that take them, and the devices.
+async fn load_ahead(work: &mut Work<'_>, changes: &[AlertChange], known: &HashMap<AlertId, Known>) -> Result<()> {
+    let mut raised: Vec<&Alert> = Vec::new();
+    let mut tickets: Vec<Uuid> = Vec::new();
+    for change in changes {
+        match (change, known.get(&change.alert().id)) {
+            (AlertChange::Raised(alert), None) => raised.push(alert),
+            (AlertChange::Cleared(_), Some(stored)) if !stored.cleared => tickets.push(stored.ticket.0),
+            (AlertChange::Raised(_), Some(_)) | (AlertChange::Cleared(_), _) => {}
+        }
+    }
+    if !tickets.is_empty() {
+        work.load_all(tickets).await?;
+    }
+    if raised.is_empty() { Ok(()) } else { work.load_groups(&raised).await }
+}
+
 async fn raise(
     work: &mut Work<'_>, known: &mut HashMap<AlertId, Known>, report: &mut CommitReport, alert: &Alert,
 ) -> Result<()> {
@@ -200,7 +214,7 @@ async fn raise(
         report.known += 1;
         return Ok(());
     }
-    let ticket = match work.load_group(&alert.group_key()).await? {
+    let ticket = match work.load_group(&alert.group_key()) {
         Some(ticket) => {
             advance(work, &ticket, &Event::AlertRaised(Box::new(alert.clone()))).await?;
             ticket.id
@@ -217,16 +231,14 @@ async fn raise(
             }
         },
     };
-    let (id, org, device, rule) = (alert.id.0, alert.org.0, alert.device.as_str(), alert.rule.as_str());
-    let body = document("alert", alert)?;
-    execute!(&mut work.tx, "raising an alert", INSERT_ALERT, id, ticket.0, org, text(device), rule, at(alert.raised_at), body)?;
+    work.raise(alert, ticket)?;
     known.insert(alert.id, Known { ticket, cleared: false });
     report.raised += 1;
     Ok(())
 }
 
 async fn clear(
-    work: &mut Work<'_>, known: &mut HashMap<AlertId, Known>, report: &mut CommitReport, alert: &Alert, now: Timestamp,
+    work: &mut Work<'_>, known: &mut HashMap<AlertId, Known>, report: &mut CommitReport, alert: &Alert,
 ) -> Result<()> {
     let Some(stored) = known.get_mut(&alert.id) else {
         report.unknown_clears += 1;
@@ -237,9 +249,9 @@ async fn clear(
         return Ok(());
     }
     stored.cleared = true;
-    let (cleared_at, body) = (at(alert.cleared_at.unwrap_or(now)), document("alert", alert)?);
-    execute!(&mut work.tx, "clearing an alert", CLEAR_ALERT, alert.id.0, cleared_at, body)?;
-    if let Some(ticket) = work.load(stored.ticket).await? {
+    let ticket = stored.ticket;
+    work.clear(alert)?;
+    if let Some(ticket) = work.load(ticket).await? {
         advance(work, &ticket, &Event::AlertCleared(Box::new(alert.clone()))).await?;
     }
     report.cleared += 1;

@@ -380,3 +380,44 @@ fn the_policy_names_exactly_the_script_and_style_of_the_page() {
     assert_eq!(page.matches("<script").count(), 1);
     assert!(!page.contains(" style=") && !page.contains(" onclick"));
 }
+
+/// Contrast as WCAG 2.2 defines it (relative luminance of sRGB).
+fn contrast(a: &str, b: &str) -> f64 {
+    let luminance = |colour: &str| {
+        let digits = colour.trim_start_matches('#');
+        let long = if digits.len() == 3 { digits.chars().flat_map(|c| [c, c]).collect() } else { digits.to_owned() };
+        let part = |n: usize| {
+            let value = f64::from(u8::from_str_radix(&long[2 * n..2 * n + 2], 16).unwrap()) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * part(0) + 0.7152 * part(1) + 0.0722 * part(2)
+    };
+    let (a, b) = (luminance(a), luminance(b));
+    (a.max(b) + 0.05) / (a.min(b) + 0.05)
+}
+
+#[test]
+fn text_can_be_read_by_day_and_by_night() {
+    let roots: Vec<_> = include_str!("style.css").split(":root{").skip(1).collect();
+    assert_eq!(roots.len(), 2, "light and dark");
+    for root in roots {
+        let colour = |name: &str| {
+            let start = root.find(&format!("--{name}:")).unwrap() + name.len() + 3;
+            root[start..].split([';', '}']).next().unwrap()
+        };
+        for (text, ground) in [
+            ("fg", "bg"),
+            ("fg", "card"),
+            ("dim", "bg"),
+            ("dim", "card"),
+            ("go", "bg"),
+            ("go", "card"),
+            ("bad", "bg"),
+            ("bad-fg", "bad"),
+        ] {
+            let ratio = contrast(colour(text), colour(ground));
+            assert!(ratio >= 4.5, "{text} on {ground}: {ratio:.2}");
+        }
+    }
+    assert!((contrast("#000", "#ffffff") - 21.0).abs() < 0.01);
+}

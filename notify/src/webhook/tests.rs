@@ -10,7 +10,6 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 fn notifier(allow_private: bool) -> Notifier {
     let config: NotifyConfig = serde_json::from_value(serde_json::json!({
-        "public_url": "https://lift.example.org",
         "webhook": {"secret": SECRET, "timeout": "300ms", "allow_private": allow_private},
     }))
     .unwrap();

@@ -8,6 +8,7 @@ use std::{
 use model::{Body, Device, DeviceId, Entry, OrgId, Profile, Sample, SiteId, Timestamp, Value};
 
 /// A profile of this repository.
+#[allow(dead_code, reason = "not every test binary uses a shipped profile")]
 pub fn profile(name: &str) -> Arc<Profile> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles").join(format!("{name}.toml"));
     let text = std::fs::read_to_string(&file).expect("the profile is part of the repository");

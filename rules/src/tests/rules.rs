@@ -402,10 +402,19 @@ fn silence_while_the_hub_was_away_does_not_count() {
     let saved = bench.engine.snapshot();
     let mut again = super::Bench::new(&profile);
     again.engine.restore(&saved).unwrap();
-    for (seconds, what) in [(3600.0, Tick), (4199.0, Tick), (4201.0, Tick)] {
+    // What the journal still held comes first.
+    for (seconds, what) in [(30.0, values("temp_c=2")), (3600.0, Tick), (4199.0, Tick), (4201.0, Tick)] {
         again.step(seconds, &what);
     }
     assert_eq!(again.lines(), ["70:00 raised r"]);
+    assert_eq!(again.engine.standing().map(|alert| alert.rule.as_str()).collect::<Vec<_>>(), ["r"]);
+    // A restart of seconds loses nothing of the silence.
+    let mut quick = super::Bench::new(&profile);
+    quick.engine.restore(&saved).unwrap();
+    for (seconds, what) in [(60.0, Tick), (601.0, Tick)] {
+        quick.step(seconds, &what);
+    }
+    assert_eq!(quick.lines(), ["10:00 raised r"]);
 }
 
 #[test]

@@ -164,6 +164,7 @@ CREATE TABLE tickets (
     closed_at timestamptz,
     next_due_at timestamptz,
     version bigint NOT NULL,
+    lines bigint NOT NULL,
     search text NOT NULL,
     state text NOT NULL,
     UNIQUE (org, number)
@@ -173,6 +174,7 @@ CREATE INDEX tickets_due ON tickets (next_due_at) WHERE next_due_at IS NOT NULL;
 CREATE INDEX tickets_device ON tickets (device) WHERE status <> 'closed';
 CREATE INDEX tickets_live ON tickets (org, number) WHERE status <> 'closed';
 
+-- Append-only; tickets.lines counts a ticket's lines.
 CREATE TABLE ticket_timeline (
     ticket uuid NOT NULL REFERENCES tickets (id),
     seq bigint NOT NULL,

@@ -162,6 +162,7 @@ CREATE TABLE tickets (
     closed_at INTEGER,
     next_due_at INTEGER,
     version INTEGER NOT NULL,
+    lines INTEGER NOT NULL,
     search TEXT NOT NULL,
     state TEXT NOT NULL,
     UNIQUE (org, number)
@@ -171,6 +172,7 @@ CREATE INDEX tickets_due ON tickets (next_due_at) WHERE next_due_at IS NOT NULL;
 CREATE INDEX tickets_device ON tickets (device) WHERE status <> 'closed';
 CREATE INDEX tickets_live ON tickets (org, number) WHERE status <> 'closed';
 
+-- Append-only; tickets.lines counts a ticket's lines.
 CREATE TABLE ticket_timeline (
     ticket BLOB NOT NULL REFERENCES tickets (id),
     seq INTEGER NOT NULL,

@@ -8,7 +8,7 @@ use model::{
     Receiver, RescueLevel, Severity, TicketId, TicketKind, Timestamp,
 };
 use notify::{
-    Notifier, Reply, Verb,
+    Notifier, NotifyConfig, Reply, Verb,
     twilio::{Key, callback},
 };
 use uuid::Uuid;
@@ -145,15 +145,15 @@ async fn world_with(patience: Option<Duration>) -> World {
     .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    let notify = serde_json::from_value(serde_json::json!({
-        "public_url": base,
+    let notify = serde_json::from_value::<NotifyConfig>(serde_json::json!({
         "twilio": {"base_url": base, "account_sid": "ACdemo", "auth_token": "token", "from": HUB, "timeout": "5s"},
         "smtp": {
             "host": "127.0.0.1", "port": network.smtp_addr().port(), "security": "none",
             "from": "Liftline <lift@hub.example>",
         },
     }));
-    let hub = Hub { notifier: Notifier::new(&notify.unwrap()).unwrap(), heard: Arc::default() };
+    let notify = NotifyConfig { public_url: base.clone(), ..notify.unwrap() };
+    let hub = Hub { notifier: Notifier::new(&notify).unwrap(), heard: Arc::default() };
     network.set_hub_url(&base);
     let router = network.router().merge(hub.router());
     let shutdown = CancellationToken::new();
@@ -368,11 +368,11 @@ async fn a_number_that_sent_stop_gets_nothing_more() {
 #[tokio::test]
 async fn a_wrong_login_is_refused() {
     let world = world().await;
-    let config = serde_json::from_value(serde_json::json!({
-        "public_url": world.base,
+    let config = serde_json::from_value::<NotifyConfig>(serde_json::json!({
         "twilio": {"base_url": world.base, "account_sid": "ACdemo", "auth_token": "wrong", "from": HUB},
     }));
-    let stranger = Notifier::new(&config.unwrap()).unwrap();
+    let config = NotifyConfig { public_url: world.base.clone(), ..config.unwrap() };
+    let stranger = Notifier::new(&config).unwrap();
     let refused = stranger.send(&message(MessageChannel::Sms, ANN), now()).await;
     assert!(matches!(&refused, Outcome::Retry { reason, .. } if reason.contains("auth_token")), "{refused:?}");
     world.stop().await;

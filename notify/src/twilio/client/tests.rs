@@ -12,14 +12,14 @@ use super::*;
 use crate::{Notifier, fixture};
 
 fn config(base_url: &str) -> NotifyConfig {
-    serde_json::from_value(json!({
-        "public_url": "https://lift.example.org/",
-        "twilio": {
-            "base_url": base_url, "account_sid": "AC123", "auth_token": "secret", "from": "+442071838750",
-            "timeout": "300ms",
-        },
-    }))
-    .unwrap()
+    let twilio = serde_json::from_value(json!({
+        "base_url": base_url, "account_sid": "AC123", "auth_token": "secret", "from": "+442071838750", "timeout": "300ms",
+    }));
+    NotifyConfig {
+        public_url: "https://lift.example.org/".to_owned(),
+        twilio: Some(twilio.unwrap()),
+        ..NotifyConfig::default()
+    }
 }
 
 fn notifier(base_url: &str) -> Notifier {
