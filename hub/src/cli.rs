@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     demo,
     server::Hub,
-    tools::{self, simulate::Simulate},
+    tools::{self, backtest::Backtest, simulate::Simulate},
 };
 
 /// Liftline: a proactive service hub for connected lifts.
@@ -52,6 +52,8 @@ pub enum Command {
     CheckConfig(ConfigArg),
     /// Simulate a fleet, or replay recorded data as one, against any broker.
     Simulate(Simulate),
+    /// Score the shipped detectors and forecasts on recorded data.
+    Backtest(Backtest),
     /// Import an organisation: sites, people, rotas (TOML).
     Import {
         /// The configuration.
@@ -186,6 +188,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Simulate(options) => options.run(shutdown_on_signal()?).await,
+        Command::Backtest(options) => options.run(),
         Command::Import { config, file } => {
             let (store, ..) = tools::attach(&config.config).await?;
             let (_, made) = tools::organisation::import(&store, &file, clock.now()).await?;

@@ -178,6 +178,16 @@ impl Config {
         if errors.is_empty() { Ok((config, profiles)) } else { Err(errors) }
     }
 
+    /// The shipped profiles and those of the given files and folders, compiled.
+    ///
+    /// # Errors
+    /// Every [`ConfigError`] found.
+    pub fn profiles(extra: &[PathBuf]) -> Result<Vec<LoadedProfile>, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let profiles = load_profiles(extra, &mut errors);
+        if errors.is_empty() { Ok(profiles) } else { Err(errors) }
+    }
+
     /// The database to open: the configured one, or SQLite in the data folder.
     #[must_use]
     pub fn store_config(&self) -> StoreConfig {

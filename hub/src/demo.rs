@@ -97,9 +97,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let setup = set_up(&store, &scenario, &phones, &options, &password, clock.as_ref()).await?;
     store.close().await;
 
-    let (_, profiles) = Config::parse(Path::new("liftline.toml"), "").map_err(|errors| {
-        anyhow::anyhow!(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-    })?;
+    let profiles = Config::profiles(&[]).map_err(crate::tools::all_problems)?;
     let hub =
         Hub::start(config, profiles, clock.clone(), install_metrics()?, listener, phones.router(), &shutdown).await?;
     let mqtt = hub.mqtt.context("the demo's hub has a front door")?;

@@ -1,6 +1,7 @@
 //! The command-line tools that work on a hub's store beside it.
 
 
+pub mod backtest;
 pub mod devices;
 pub mod export;
 pub mod organisation;
@@ -9,23 +10,24 @@ pub mod users;
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use store::{DeskSettings, Store};
 
-use crate::config::{Config, LoadedProfile};
+use crate::config::{Config, ConfigError, LoadedProfile};
 
 /// Reads the configuration, or says everything that is wrong with it.
 ///
 /// # Errors
 /// All problems, one a line.
 pub fn load_config(file: &Path) -> anyhow::Result<(Config, Vec<LoadedProfile>)> {
-    match Config::load(file) {
-        Ok(loaded) => Ok(loaded),
-        Err(errors) => {
-            let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            bail!("{}", list.join("\n"))
-        }
-    }
+    Config::load(file).map_err(all_problems)
+}
+
+/// All problems of a configuration as one error, one a line.
+#[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "it ends the list, as map_err hands it over")]
+pub fn all_problems(errors: Vec<ConfigError>) -> anyhow::Error {
+    anyhow!(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 /// Opens the store of a configuration beside a running hub.

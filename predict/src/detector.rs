@@ -144,6 +144,14 @@ impl DetectorState {
     }
 
     /// The alert that stands.
+    pub(crate) fn standing(&self) -> Option<&Alert> {
+        match &self.phase {
+            Phase::New | Phase::Learning(_) => None,
+            Phase::Watching(watch) => watch.standing.as_ref().map(|standing| &*standing.alert),
+        }
+    }
+
+    /// The alert that stands, taken out.
     pub(crate) fn into_alert(self) -> Option<Box<Alert>> {
         match self.phase {
             Phase::New | Phase::Learning(_) => None,

@@ -66,6 +66,11 @@ impl ForecastState {
     }
 
     /// The alert that stands.
+    pub(crate) fn standing(&self) -> Option<&Alert> {
+        self.standing.as_deref()
+    }
+
+    /// The alert that stands, taken out.
     pub(crate) fn into_alert(self) -> Option<Box<Alert>> {
         self.standing
     }

@@ -125,6 +125,13 @@ impl Predictor {
         }
     }
 
+    /// The alerts that stand, in no order that means anything.
+    pub fn standing(&self) -> impl Iterator<Item = &Alert> {
+        self.devices
+            .values()
+            .flat_map(|watched| watched.states.iter().filter_map(State::standing).chain(&watched.orphans))
+    }
+
     /// What was taken so far.
     #[must_use]
     pub fn counts(&self) -> Counts {

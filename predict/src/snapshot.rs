@@ -56,6 +56,14 @@ pub(crate) enum State {
 
 impl State {
     /// The alert that stands.
+    pub(crate) fn standing(&self) -> Option<&Alert> {
+        match self {
+            Self::Detector(state) => state.standing(),
+            Self::Forecast(state) => state.standing(),
+        }
+    }
+
+    /// The alert that stands, taken out.
     pub(crate) fn into_alert(self) -> Option<Box<Alert>> {
         match self {
             Self::Detector(state) => state.into_alert(),

@@ -73,7 +73,13 @@ impl Store {
     /// # Errors
     /// [`crate::StoreError`] if the database fails.
     pub async fn audit(
-        &self, org: Option<OrgId>, by: &AuditActor, action: &str, subject: &str, detail: &Json, now: Timestamp,
+        &self,
+        org: Option<OrgId>,
+        by: &AuditActor,
+        action: &str,
+        subject: &str,
+        detail: &Json,
+        now: Timestamp,
     ) -> Result<()> {
         let mut tx = self.db().begin().await?;
         write(&mut tx, Line { org, by, action, subject, detail }, now).await?;

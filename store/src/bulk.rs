@@ -22,7 +22,9 @@ impl Column {
     fn json(&self, row: usize) -> Json {
         match self {
             Self::Ids(ids) => ids[row].map_or(Json::Null, |id| Json::String(id.simple().to_string())),
-            Self::Texts(texts) => texts[row].as_deref().map_or(Json::Null, |value| Json::String(text(value).as_str().to_owned())),
+            Self::Texts(texts) => {
+                texts[row].as_deref().map_or(Json::Null, |value| Json::String(text(value).as_str().to_owned()))
+            }
             Self::Ints(ints) => json!(ints[row]),
             Self::Times(times) => times[row].map_or(Json::Null, |time| json!(time.micros())),
             Self::Bools(bools) => json!(bools[row]),
@@ -42,7 +44,9 @@ pub(crate) async fn write(tx: &mut Tx, what: &'static str, sql: Sql, rows: usize
             for column in columns {
                 query = match column {
                     Column::Ids(ids) => query.bind(ids),
-                    Column::Texts(texts) => query.bind(texts.iter().map(|t| t.as_deref().map(text)).collect::<Vec<_>>()),
+                    Column::Texts(texts) => {
+                        query.bind(texts.iter().map(|t| t.as_deref().map(text)).collect::<Vec<_>>())
+                    }
                     Column::Ints(ints) => query.bind(ints),
                     Column::Times(times) => query.bind(times),
                     Column::Bools(bools) => query.bind(bools),

@@ -64,7 +64,12 @@ impl Store {
     /// # Errors
     /// [`ApplyError`] if the ticket is not the organisation's, the desk refuses, or the database fails.
     pub async fn add_affected(
-        &self, org: OrgId, ticket: TicketId, new: &NewAffected, by: Actor, now: Timestamp,
+        &self,
+        org: OrgId,
+        ticket: TicketId,
+        new: &NewAffected,
+        by: Actor,
+        now: Timestamp,
     ) -> Result<(Ticket, Affected, String), ApplyError> {
         let affected = Affected {
             id: AffectedId(new_id(now)),
@@ -85,7 +90,12 @@ impl Store {
     }
 
     async fn try_add(
-        &self, org: OrgId, id: TicketId, affected: &Affected, event: &Event, now: Timestamp,
+        &self,
+        org: OrgId,
+        id: TicketId,
+        affected: &Affected,
+        event: &Event,
+        now: Timestamp,
     ) -> Result<(Ticket, Affected, String), ApplyError> {
         let token = secret::token()?;
         let mut work = Work::begin(self, now).await?;

@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use crate::{
     AuditActor, Change, Result, Store, audit,
-    db::{DbTime, Tx, at, document, execute, fetch_all, fetch_optional, from_code, from_document, name, new_id, statements, text},
+    db::{
+        DbTime, Tx, at, document, execute, fetch_all, fetch_optional, from_code, from_document, name, new_id,
+        statements, text,
+    },
 };
 
 macro_rules! columns {
@@ -98,8 +101,7 @@ fn code(state: CommandState) -> &'static str {
     }
 }
 
-type CommandRow =
-    (Uuid, Uuid, String, String, String, String, Option<String>, String, DbTime, DbTime, DbTime);
+type CommandRow = (Uuid, Uuid, String, String, String, String, Option<String>, String, DbTime, DbTime, DbTime);
 
 fn command(row: CommandRow) -> Result<Command> {
     let (id, org, device, called, args, state, detail, requested_by, created_at, deadline, updated_at) = row;
@@ -119,12 +121,19 @@ fn command(row: CommandRow) -> Result<Command> {
 }
 
 async fn advance(
-    tx: &mut Tx, id: CommandId, device: Option<&DeviceId>, state: CommandState, detail: Option<&str>, now: Timestamp,
+    tx: &mut Tx,
+    id: CommandId,
+    device: Option<&DeviceId>,
+    state: CommandState,
+    detail: Option<&str>,
+    now: Timestamp,
 ) -> Result<Option<Change>> {
     let what = "advancing a command";
     let row: Option<(Uuid, String, String)> = fetch_optional!(tx, what, STATE, id.0)?;
     let Some((org, owner, stands)) = row else { return Ok(None) };
-    if device.is_some_and(|device| device.as_str() != owner) || rank(state) <= rank(from_code("command's state", &stands)?) {
+    if device.is_some_and(|device| device.as_str() != owner)
+        || rank(state) <= rank(from_code("command's state", &stands)?)
+    {
         return Ok(None);
     }
     execute!(tx, what, ADVANCE, id.0, code(state), detail.map(text), at(now))?;
@@ -133,7 +142,10 @@ async fn advance(
 
 /// A device's answer; nothing happens if the command is another device's, unknown, or already further.
 pub(crate) async fn apply_result(
-    tx: &mut Tx, device: &DeviceId, result: &CommandResult, now: Timestamp,
+    tx: &mut Tx,
+    device: &DeviceId,
+    result: &CommandResult,
+    now: Timestamp,
 ) -> Result<Option<Change>> {
     advance(tx, result.command, Some(device), result.state, result.detail.as_deref(), now).await
 }
@@ -166,7 +178,19 @@ impl Store {
         self.announce(Change::Command { org: new.org, device: new.device.clone(), command: id });
         let NewCommand { org, device, name, args, .. } = new.clone();
         let (state, created_at, updated_at) = (CommandState::Queued, now, now);
-        Ok(Some(Command { id, org, device, name, args, state, detail: None, requested_by, created_at, deadline, updated_at }))
+        Ok(Some(Command {
+            id,
+            org,
+            device,
+            name,
+            args,
+            state,
+            detail: None,
+            requested_by,
+            created_at,
+            deadline,
+            updated_at,
+        }))
     }
 
     /// Commands that no broker has yet and whose deadline has not passed, oldest first.
@@ -194,7 +218,11 @@ impl Store {
     /// # Errors
     /// [`crate::StoreError`] if the database fails.
     pub async fn advance_command(
-        &self, id: CommandId, state: CommandState, detail: Option<&str>, now: Timestamp,
+        &self,
+        id: CommandId,
+        state: CommandState,
+        detail: Option<&str>,
+        now: Timestamp,
     ) -> Result<bool> {
         let mut tx = self.db().begin().await?;
         let change = advance(&mut tx, id, None, state, detail, now).await?;

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::{
     Change, Claim, Result, Store,
     db::{
-        DbTime, Tx, at, document, execute, fetch_all, fetch_optional, from_code, from_document, int, statements, text, uint,
-        uint32,
+        DbTime, Tx, at, document, execute, fetch_all, fetch_optional, from_code, from_document, int, statements, text,
+        uint, uint32,
     },
     desk_work::{ATTEMPTS, Work, worth_repeating},
 };
@@ -139,8 +139,22 @@ pub(crate) async fn move_forward(tx: &mut Tx, report: &Report<'_>, now: Timestam
 }
 
 type MessageRow = (
-    Uuid, Uuid, Option<Uuid>, Option<Uuid>, Option<Uuid>, String, String, String, String, bool, DbTime, DbTime, i64, String,
-    Option<String>, Option<String>,
+    Uuid,
+    Uuid,
+    Option<Uuid>,
+    Option<Uuid>,
+    Option<Uuid>,
+    String,
+    String,
+    String,
+    String,
+    bool,
+    DbTime,
+    DbTime,
+    i64,
+    String,
+    Option<String>,
+    Option<String>,
 );
 
 /// Rows of the columns above, and the time of the last change: one more than a tuple can hold.
@@ -158,8 +172,24 @@ where
 }
 
 fn stored(Wide(row, updated_at): Wide) -> Result<StoredMessage> {
-    let (id, org, ticket, person, affected, channel, address, language, content, life_safety, created, expires, attempts, state, provider_id, last_error) =
-        row;
+    let (
+        id,
+        org,
+        ticket,
+        person,
+        affected,
+        channel,
+        address,
+        language,
+        content,
+        life_safety,
+        created,
+        expires,
+        attempts,
+        state,
+        provider_id,
+        last_error,
+    ) = row;
     Ok(StoredMessage {
         message: OutboxMessage {
             id: OutboxId(id),
@@ -189,7 +219,11 @@ impl Store {
     /// # Errors
     /// [`crate::StoreError`] if the database fails.
     pub async fn record_attempt(
-        &self, claim: &Claim, outcome: &Outcome, retry_at: Option<Timestamp>, now: Timestamp,
+        &self,
+        claim: &Claim,
+        outcome: &Outcome,
+        retry_at: Option<Timestamp>,
+        now: Timestamp,
     ) -> Result<()> {
         for _ in 1..ATTEMPTS {
             match self.try_record(claim, outcome, retry_at, now).await {
@@ -201,7 +235,11 @@ impl Store {
     }
 
     async fn try_record(
-        &self, claim: &Claim, outcome: &Outcome, retry_at: Option<Timestamp>, now: Timestamp,
+        &self,
+        claim: &Claim,
+        outcome: &Outcome,
+        retry_at: Option<Timestamp>,
+        now: Timestamp,
     ) -> Result<()> {
         let (what, message, number) = ("recording an attempt", claim.message.id, i64::from(claim.number));
         let provider_id = match outcome {
@@ -253,7 +291,11 @@ impl Store {
     /// # Errors
     /// [`crate::StoreError`] if the database fails.
     pub async fn delivery_report(
-        &self, provider_id: &str, state: DeliveryState, detail: Option<&str>, now: Timestamp,
+        &self,
+        provider_id: &str,
+        state: DeliveryState,
+        detail: Option<&str>,
+        now: Timestamp,
     ) -> Result<bool> {
         for _ in 1..ATTEMPTS {
             match self.try_report(provider_id, state, detail, now).await {
@@ -265,7 +307,11 @@ impl Store {
     }
 
     async fn try_report(
-        &self, provider_id: &str, state: DeliveryState, detail: Option<&str>, now: Timestamp,
+        &self,
+        provider_id: &str,
+        state: DeliveryState,
+        detail: Option<&str>,
+        now: Timestamp,
     ) -> Result<bool> {
         let what = "recording a delivery report";
         let mut work = Work::begin(self, now).await?;

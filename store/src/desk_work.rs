@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use crate::{
     Change, DeskSettings, Result, Store, StoreError,
-    db::{TextList, Tx, UuidList, at, document, execute, fetch_all, fetch_optional, from_document, int, new_id, statements, text, uint},
+    db::{
+        TextList, Tx, UuidList, at, document, execute, fetch_all, fetch_optional, from_document, int, new_id,
+        statements, text, uint,
+    },
     outbox::{self, NewMessage},
     pending::Pending,
     roster::{LookUps, Place},
@@ -263,8 +266,26 @@ impl<'a> Work<'a> {
         let (group, opened, closed) = (text(&ticket.group_key), at(ticket.opened_at), ticket.closed_at.map(at));
         let (due, version, state) = (ticket.next_due().map(at), ticket.version, document("ticket", ticket)?);
         execute!(
-            &mut self.tx, "opening a ticket", INSERT, id, org, number, kind, status, severity, ticket.life_safety,
-            ticket.site.0, device, group, opened, closed, due, version, lines, text(&search), state,
+            &mut self.tx,
+            "opening a ticket",
+            INSERT,
+            id,
+            org,
+            number,
+            kind,
+            status,
+            severity,
+            ticket.life_safety,
+            ticket.site.0,
+            device,
+            group,
+            opened,
+            closed,
+            due,
+            version,
+            lines,
+            text(&search),
+            state,
         )?;
         Ok(())
     }
@@ -275,8 +296,19 @@ impl<'a> Work<'a> {
         let lines = int(self.lines.get(&after.id).copied().unwrap_or(0));
         let state = document("ticket", after)?;
         let written = execute!(
-            &mut self.tx, "advancing a ticket", UPDATE, after.id.0, stored_version, status, severity, after.life_safety,
-            closed, due, after.version, lines, state,
+            &mut self.tx,
+            "advancing a ticket",
+            UPDATE,
+            after.id.0,
+            stored_version,
+            status,
+            severity,
+            after.life_safety,
+            closed,
+            due,
+            after.version,
+            lines,
+            state,
         )?;
         if written == 1 { Ok(()) } else { Err(StoreError::Contended { what: "advancing a ticket" }) }
     }

@@ -82,11 +82,24 @@ pub(crate) fn device((id, org, site, profile, called, plate): DeviceRow) -> Resu
 }
 
 type SummaryRow = (
-    String, Uuid, Uuid, String, String, Option<String>, String, String, String, Option<DbTime>, Option<bool>, Option<DbTime>, i64,
+    String,
+    Uuid,
+    Uuid,
+    String,
+    String,
+    Option<String>,
+    String,
+    String,
+    String,
+    Option<DbTime>,
+    Option<bool>,
+    Option<DbTime>,
+    i64,
 );
 
 fn summary(row: SummaryRow) -> Result<DeviceSummary> {
-    let (id, org, site_id, profile, called, plate, site_name, address, zone, last_seen, online, online_at, tickets) = row;
+    let (id, org, site_id, profile, called, plate, site_name, address, zone, last_seen, online, online_at, tickets) =
+        row;
     Ok(DeviceSummary {
         device: device((id, org, site_id, profile, called, plate))?,
         site: site((site_id, org, site_name, address, zone)),
@@ -116,7 +129,8 @@ async fn upsert(tx: &mut Tx, device: &Device, secret: Option<[u8; 32]>, by: &Aud
     let (id, profile) = (device.id.as_str(), device.profile.as_str());
     let (org, site, plate) = (device.org.0, device.site.0, device.plate.as_deref().map(text));
     let hash = secret.map(|secret| secret.to_vec());
-    let done = execute!(tx, "registering a device", UPSERT, id, org, site, profile, text(&device.name), plate, hash, at(now));
+    let done =
+        execute!(tx, "registering a device", UPSERT, id, org, site, profile, text(&device.name), plate, hash, at(now));
     match done {
         Ok(0) => return Err(StoreError::Taken { kind: "device of another organisation", name: id.to_owned() }),
         Ok(_) => {}
@@ -125,7 +139,8 @@ async fn upsert(tx: &mut Tx, device: &Device, secret: Option<[u8; 32]>, by: &Aud
         }
         Err(error) => return Err(error),
     }
-    let detail = json!({ "name": device.name, "profile": profile, "plate": device.plate, "new_secret": secret.is_some() });
+    let detail =
+        json!({ "name": device.name, "profile": profile, "plate": device.plate, "new_secret": secret.is_some() });
     let line = audit::Line { org: Some(device.org), by, action: "device.register", subject: id, detail: &detail };
     audit::write(tx, line, now).await
 }
@@ -137,7 +152,11 @@ impl Store {
     /// [`StoreError::Taken`] if its id belongs to another organisation or its plate number to another device;
     /// [`StoreError::Missing`] if the site is not the organisation's.
     pub async fn upsert_device(
-        &self, device: &Device, secret_sha256: Option<[u8; 32]>, by: &AuditActor, now: Timestamp,
+        &self,
+        device: &Device,
+        secret_sha256: Option<[u8; 32]>,
+        by: &AuditActor,
+        now: Timestamp,
     ) -> Result<()> {
         self.upsert_devices(&[(device.clone(), secret_sha256)], by, now).await
     }
@@ -147,7 +166,10 @@ impl Store {
     /// # Errors
     /// As [`Store::upsert_device`].
     pub async fn upsert_devices(
-        &self, devices: &[(Device, Option<[u8; 32]>)], by: &AuditActor, now: Timestamp,
+        &self,
+        devices: &[(Device, Option<[u8; 32]>)],
+        by: &AuditActor,
+        now: Timestamp,
     ) -> Result<()> {
         let mut tx = self.db().begin().await?;
         for (device, secret) in devices {
@@ -175,7 +197,12 @@ impl Store {
         Ok(self.list_devices(org, &filter, Some(id)).await?.pop())
     }
 
-    async fn list_devices(&self, org: OrgId, filter: &DeviceFilter, only: Option<&DeviceId>) -> Result<Vec<DeviceSummary>> {
+    async fn list_devices(
+        &self,
+        org: OrgId,
+        filter: &DeviceFilter,
+        only: Option<&DeviceId>,
+    ) -> Result<Vec<DeviceSummary>> {
         let site = filter.site.map(|site| site.0);
         let profile = filter.profile.as_ref().map(ProfileId::as_str);
         let pattern = filter.text.as_deref().map(like);
@@ -212,7 +239,8 @@ impl Store {
         let rows: Vec<(String, Vec<u8>)> = fetch_all!(self.db().read, "reading credentials", CREDENTIALS)?;
         rows.into_iter()
             .map(|(id, hash)| {
-                let hash = <[u8; 32]>::try_from(hash).map_err(|_| StoreError::corrupt("device secret", "not 32 bytes"))?;
+                let hash =
+                    <[u8; 32]>::try_from(hash).map_err(|_| StoreError::corrupt("device secret", "not 32 bytes"))?;
                 Ok((name("device id", &id)?, hash))
             })
             .collect()

@@ -19,7 +19,9 @@ pub enum StoreError {
         source: Option<Cause>,
     },
     /// The database cannot be reached.
-    #[error("the database {target} cannot be opened; check that it runs, that the url is right and that this user may use it")]
+    #[error(
+        "the database {target} cannot be opened; check that it runs, that the url is right and that this user may use it"
+    )]
     Connect {
         /// The database, without secrets.
         target: String,
@@ -61,7 +63,9 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// Something stored cannot be read back.
-    #[error("a stored {what} cannot be read; it was written by another version or changed by hand: restore it from a backup")]
+    #[error(
+        "a stored {what} cannot be read; it was written by another version or changed by hand: restore it from a backup"
+    )]
     Corrupt {
         /// What was being read.
         what: &'static str,
@@ -95,7 +99,9 @@ pub enum StoreError {
         name: String,
     },
     /// A profile changed the type of a channel that readings are stored for.
-    #[error("channel \"{channel}\" of profile \"{profile}\" was stored as {was} and is now {is}; give the changed channel a new name")]
+    #[error(
+        "channel \"{channel}\" of profile \"{profile}\" was stored as {was} and is now {is}; give the changed channel a new name"
+    )]
     ChannelChanged {
         /// The profile.
         profile: ProfileId,
@@ -107,13 +113,17 @@ pub enum StoreError {
         is: &'static str,
     },
     /// Readings came for a profile that was never announced.
-    #[error("profile \"{profile}\" has no table of readings yet; load the profile before recording readings of its devices")]
+    #[error(
+        "profile \"{profile}\" has no table of readings yet; load the profile before recording readings of its devices"
+    )]
     UnknownProfile {
         /// The profile.
         profile: ProfileId,
     },
     /// The system gave no random bytes.
-    #[error("the system gives no random numbers, so that no safe link or session can be made; check the system's random source")]
+    #[error(
+        "the system gives no random numbers, so that no safe link or session can be made; check the system's random source"
+    )]
     Random(#[source] getrandom::Error),
     /// Others kept changing the same thing.
     #[error("others kept changing the same data while {what}; try again")]
@@ -181,7 +191,9 @@ fn unavailable(error: &sqlx::Error) -> bool {
             // SQLSTATEs have five characters; SQLite's result codes are numbers of which the low byte is the kind:
             // 5 busy, 6 locked, 10 disk I/O, 13 full, 14 cannot open.
             if code.len() == 5 {
-                ["08", "53", "57", "58", "40"].iter().any(|class| code.starts_with(class)) || code == "55P03" || code == "25006"
+                ["08", "53", "57", "58", "40"].iter().any(|class| code.starts_with(class))
+                    || code == "55P03"
+                    || code == "25006"
             } else {
                 code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
             }

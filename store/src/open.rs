@@ -18,8 +18,9 @@ use sqlx::{
 use tokio::sync::{Mutex, broadcast};
 
 use crate::{
-    Inner, Result, Store, StoreError, changes, migrate,
+    Inner, Result, Store, StoreError, changes,
     db::{ACQUIRE_TIMEOUT, Db, Engine, LOCK_TIMEOUT, STATEMENT_TIMEOUT},
+    migrate,
 };
 
 /// The `[store]` section of the configuration.
@@ -74,7 +75,8 @@ enum Target {
 impl Target {
     fn parse(url: &str) -> Result<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options = PgConnectOptions::from_str(url).map_err(|source| StoreError::Url { source: Some(Box::new(source)) })?;
+            let options =
+                PgConnectOptions::from_str(url).map_err(|source| StoreError::Url { source: Some(Box::new(source)) })?;
             return Ok(Self::Postgres(Box::new(options)));
         }
         match url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) {
@@ -129,7 +131,11 @@ impl Store {
         let timescale = crate::wide::has_timescale(&db).await?;
         let (changes, _) = broadcast::channel(changes::BACKLOG);
         let wide = RwLock::new(HashMap::new());
-        Ok(Self { inner: Arc::new(Inner { db, desk, changes, wide, lock, target, timescale }) })
+        let store = Self { inner: Arc::new(Inner { db, desk, changes, wide, lock, target, timescale }) };
+        if hub {
+            store.release_leases().await?;
+        }
+        Ok(store)
     }
 
     /// Closes every connection, after what is running on them.
@@ -210,11 +216,8 @@ async fn lock_postgres(options: &PgConnectOptions, target: &str) -> Result<PgCon
         .await
         .map_err(|_| connect(sqlx::Error::PoolTimedOut))?
         .map_err(connect)?;
-    let (taken,): (bool,) = sqlx::query_as(crate::wide::LOCK_HUB)
-        .bind(HUB_LOCK)
-        .fetch_one(&mut connection)
-        .await
-        .map_err(connect)?;
+    let (taken,): (bool,) =
+        sqlx::query_as(crate::wide::LOCK_HUB).bind(HUB_LOCK).fetch_one(&mut connection).await.map_err(connect)?;
     if taken { Ok(connection) } else { Err(StoreError::InUse { target: target.to_owned() }) }
 }
 

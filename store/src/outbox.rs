@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use desk::{Notification, Ticket};
 use model::{
-    AffectedId, Alert, Device, Language, Localised, MessageContent, OrgId, OutboxId, OutboxMessage, PersonId, Purpose, Receiver, Severity,
-    Site, TicketId, TicketKind, Timestamp,
+    AffectedId, Alert, Device, Language, Localised, MessageContent, OrgId, OutboxId, OutboxMessage, PersonId, Purpose,
+    Receiver, Severity, Site, TicketId, TicketKind, Timestamp,
 };
 use uuid::Uuid;
 
 use crate::{
     Change, Result, Store, StoreError,
     db::{
-        DbTime, Tx, at, document, execute, fetch_all, fetch_one, fetch_optional, from_code, from_document, new_id, statements,
-        text, uint32,
+        DbTime, Tx, at, document, execute, fetch_all, fetch_one, fetch_optional, from_code, from_document, new_id,
+        statements, text, uint32,
     },
 };
 
@@ -32,6 +32,7 @@ statements! {
             ORDER BY priority, id LIMIT $3)
         RETURNING priority, id, org, ticket, person, affected, channel, address, language, content, life_safety,
             created_at, expires_at, attempts, claims, settled");
+    RELEASE = both("UPDATE outbox SET due_at = created_at WHERE state = 'pending' AND claims > settled");
     NEXT_DUE = both("SELECT due_at FROM outbox WHERE state = 'pending' ORDER BY due_at LIMIT 1");
     // One that somebody is just sending is left until its lease ends.
     EXPIRE = both("
@@ -177,7 +178,12 @@ pub(crate) struct NewMessage {
 }
 
 impl NewMessage {
-    pub(crate) fn new(ticket: &Ticket, notification: Notification, content: &MessageContent, now: Timestamp) -> Result<Self> {
+    pub(crate) fn new(
+        ticket: &Ticket,
+        notification: Notification,
+        content: &MessageContent,
+        now: Timestamp,
+    ) -> Result<Self> {
         let Notification { person, affected, receiver, language, purpose, dedup_key, expires_at, .. } = notification;
         Ok(Self {
             id: new_id(now),
@@ -209,12 +215,43 @@ pub(crate) async fn reply_code(tx: &mut Tx, address: &str, ticket: TicketId, now
 }
 
 type ClaimRow = (
-    i64, Uuid, Uuid, Option<Uuid>, Option<Uuid>, Option<Uuid>, String, String, String, String, bool, DbTime, DbTime, i64, i64, i64,
+    i64,
+    Uuid,
+    Uuid,
+    Option<Uuid>,
+    Option<Uuid>,
+    Option<Uuid>,
+    String,
+    String,
+    String,
+    String,
+    bool,
+    DbTime,
+    DbTime,
+    i64,
+    i64,
+    i64,
 );
 
 fn claim(row: ClaimRow) -> Result<((i64, Uuid), Claim)> {
-    let (rank, id, org, ticket, person, affected, channel, address, language, content, life_safety, created, expires, attempts, claims, settled) =
-        row;
+    let (
+        rank,
+        id,
+        org,
+        ticket,
+        person,
+        affected,
+        channel,
+        address,
+        language,
+        content,
+        life_safety,
+        created,
+        expires,
+        attempts,
+        claims,
+        settled,
+    ) = row;
     let message = OutboxMessage {
         id: OutboxId(id),
         org: OrgId(org),
@@ -233,6 +270,12 @@ fn claim(row: ClaimRow) -> Result<((i64, Uuid), Claim)> {
 }
 
 impl Store {
+    /// Ends the leases that a hub left behind when it died. Only for the holder of the hub lock: nobody else sends.
+    pub(crate) async fn release_leases(&self) -> Result<()> {
+        execute!(self.db().write, "releasing messages of a hub that died", RELEASE)?;
+        Ok(())
+    }
+
     /// Claims messages that are due, the most urgent first. Until the lease ends nobody else gets them; a message that
     /// was claimed and not recorded comes back then, marked [`Claim::look_up`].
     ///
@@ -260,7 +303,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the database fails.
     pub async fn expire_outbox(&self, now: Timestamp) -> Result<u64> {
-        let rows: Vec<(Uuid, Option<Uuid>)> = fetch_all!(self.db().write, "giving up expired messages", EXPIRE, at(now))?;
+        let rows: Vec<(Uuid, Option<Uuid>)> =
+            fetch_all!(self.db().write, "giving up expired messages", EXPIRE, at(now))?;
         if !rows.is_empty() {
             self.announce(Change::Outbox);
         }
@@ -309,8 +353,24 @@ impl Store {
         let mut tx = self.db().begin().await?;
         let what = "owing an answer";
         let written = execute!(
-            &mut tx, what, INSERT, new_id(now), org, ticket, key.clone(), person, none, channel, address, language, purpose,
-            rank, life_safety, body, at(now), at(now + ANSWER_LIFETIME),
+            &mut tx,
+            what,
+            INSERT,
+            new_id(now),
+            org,
+            ticket,
+            key.clone(),
+            person,
+            none,
+            channel,
+            address,
+            language,
+            purpose,
+            rank,
+            life_safety,
+            body,
+            at(now),
+            at(now + ANSWER_LIFETIME),
         )?;
         let (id,): (Uuid,) = fetch_one!(&mut tx, what, BY_KEY, org, ticket, key)?;
         tx.commit().await?;

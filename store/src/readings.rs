@@ -66,17 +66,25 @@ fn width_micros(span: Duration, buckets: u32) -> i64 {
     let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
     let width = (span / i64::from(buckets)).max(1);
     let width = if width * i64::from(buckets) < span { width + 1 } else { width };
-    if width > 1_000_000 { width.div_euclid(1_000_000) * 1_000_000 + if width % 1_000_000 > 0 { 1_000_000 } else { 0 } } else { width }
+    if width > 1_000_000 {
+        width.div_euclid(1_000_000) * 1_000_000 + if width % 1_000_000 > 0 { 1_000_000 } else { 0 }
+    } else {
+        width
+    }
 }
 
 /// Rows of a time and a value of a column's type.
 async fn timed_values(
-    store: &Store, column: &Column, statement: &Text, device: &DeviceId, times: [Timestamp; 2], limit: Option<i64>,
+    store: &Store,
+    column: &Column,
+    statement: &Text,
+    device: &DeviceId,
+    times: [Timestamp; 2],
+    limit: Option<i64>,
 ) -> Result<Vec<(Timestamp, Value)>> {
     macro_rules! rows {
         ($on:expr, $type:ty, $value:expr) => {{
-            let mut query =
-                sqlx::query_as(safe(statement)).bind(device.as_str()).bind(at(times[0])).bind(at(times[1]));
+            let mut query = sqlx::query_as(safe(statement)).bind(device.as_str()).bind(at(times[0])).bind(at(times[1]));
             if let Some(limit) = limit {
                 query = query.bind(limit);
             }
@@ -108,7 +116,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the database fails.
     pub async fn series(
-        &self, org: OrgId, device: &DeviceId, channel: &ChannelId, from: Timestamp, to: Timestamp, buckets: u32,
+        &self,
+        org: OrgId,
+        device: &DeviceId,
+        channel: &ChannelId,
+        from: Timestamp,
+        to: Timestamp,
+        buckets: u32,
     ) -> Result<Option<Series>> {
         let Some(table) = self.table_of(org, device).await? else { return Ok(None) };
         let Some(column) = table.index.get(channel).map(|index| &table.columns[*index]) else { return Ok(None) };
@@ -119,7 +133,12 @@ impl Store {
     }
 
     async fn buckets(
-        &self, column: &Column, device: &DeviceId, from: Timestamp, to: Timestamp, buckets: u32,
+        &self,
+        column: &Column,
+        device: &DeviceId,
+        from: Timestamp,
+        to: Timestamp,
+        buckets: u32,
     ) -> Result<Series> {
         let width = width_micros(to.since(from), buckets);
         let (id, start, end) = (device.as_str(), at(from), at(to));
@@ -141,7 +160,12 @@ impl Store {
     }
 
     async fn steps(
-        &self, table: &WideTable, column: &Column, device: &DeviceId, from: Timestamp, to: Timestamp,
+        &self,
+        table: &WideTable,
+        column: &Column,
+        device: &DeviceId,
+        from: Timestamp,
+        to: Timestamp,
     ) -> Result<Series> {
         let limit = i64::from(MAX_POINTS);
         let before = self.value_before(table, column, device, from).await?;
@@ -160,7 +184,11 @@ impl Store {
 
     /// The last value of a channel before a time, not looked for farther back than so many rows.
     async fn value_before(
-        &self, table: &WideTable, column: &Column, device: &DeviceId, before: Timestamp,
+        &self,
+        table: &WideTable,
+        column: &Column,
+        device: &DeviceId,
+        before: Timestamp,
     ) -> Result<Option<(Timestamp, Value)>> {
         let earliest = self.look_back(table, device).await?;
         Ok(timed_values(self, column, &column.before, device, [before, earliest], None).await?.pop())
@@ -198,7 +226,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the database fails.
     pub async fn readings(
-        &self, org: OrgId, device: &DeviceId, from: Timestamp, to: Timestamp, limit: u32,
+        &self,
+        org: OrgId,
+        device: &DeviceId,
+        from: Timestamp,
+        to: Timestamp,
+        limit: u32,
     ) -> Result<Vec<Row>> {
         let Some(found) = self.device(org, device).await? else { return Ok(Vec::new()) };
         let profile = found.device.profile;
@@ -214,7 +247,9 @@ impl Store {
                             let value = match column.kind {
                                 ColumnKind::Number => row.try_get::<Option<f64>, _>(index)?.map(Value::Number),
                                 ColumnKind::Bool => row.try_get::<Option<bool>, _>(index)?.map(Value::Bool),
-                                ColumnKind::Text => row.try_get::<Option<String>, _>(index)?.map(|t| Value::Text(t.into())),
+                                ColumnKind::Text => {
+                                    row.try_get::<Option<String>, _>(index)?.map(|t| Value::Text(t.into()))
+                                }
                             };
                             values.extend(value.map(|value| (column.channel.clone(), value)));
                         }

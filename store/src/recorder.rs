@@ -9,8 +9,9 @@ use model::{
 use uuid::Uuid;
 
 use crate::{
-    Change, RecordedReject, Result, Store, StoreError, commands, rejects,
+    Change, RecordedReject, Result, Store, StoreError, commands,
     db::{DbText, DbTime, Engine, Tx, at, document, execute, fetch_optional, int, statements, text},
+    rejects,
     wide::{Column, ColumnKind, WideTable, safe},
 };
 
@@ -105,7 +106,11 @@ impl RecorderBatch {
     }
 
     fn push_row(
-        &mut self, directory: &Directory, device: &DeviceId, time: Timestamp, seq: Option<u64>,
+        &mut self,
+        directory: &Directory,
+        device: &DeviceId,
+        time: Timestamp,
+        seq: Option<u64>,
         values: &[(ChannelId, Value)],
     ) {
         match directory.devices.get(device) {

@@ -59,7 +59,8 @@ pub struct RejectPage {
 
 pub(crate) async fn insert(tx: &mut Tx, recorded: &RecordedReject) -> Result<u64> {
     let RecordedReject { received_at, device, reject } = recorded;
-    let mut key = format!("{}\u{1f}{}\u{1f}{}\u{1f}", received_at.as_micros(), reject.topic, reject.detail).into_bytes();
+    let mut key =
+        format!("{}\u{1f}{}\u{1f}{}\u{1f}", received_at.as_micros(), reject.topic, reject.detail).into_bytes();
     key.extend_from_slice(&reject.payload);
     let (id, device) = (Uuid::new_v5(&NAMESPACE, &key), device.as_ref().map(DeviceId::as_str));
     let (topic, reason, detail) = (text(&reject.topic), reject.reason.code(), text(&reject.detail));

@@ -48,7 +48,12 @@ pub(crate) struct LookUps {
 impl LookUps {
     /// Who can be called when `event` happens to `ticket`, or (`ticket` is `None`) when one is opened there.
     pub(crate) async fn roster(
-        &mut self, tx: &mut Tx, place: &Place<'_>, ticket: Option<&Ticket>, event: Option<&Event>, now: Timestamp,
+        &mut self,
+        tx: &mut Tx,
+        place: &Place<'_>,
+        ticket: Option<&Ticket>,
+        event: Option<&Event>,
+        now: Timestamp,
     ) -> Result<Roster> {
         let on_call = self.on_call(tx, place.org, place.site, now).await?;
         let wanting = self.subscribers(tx, place.org, place.site).await?;

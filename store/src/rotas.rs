@@ -111,7 +111,8 @@ pub(crate) fn on_call(rotas: &[Rota], site: SiteId, now: Timestamp) -> Vec<(Resc
     RescueLevel::ALL
         .into_iter()
         .map(|level| {
-            let of = |wanted: Option<SiteId>| rotas.iter().filter(move |rota| rota.level == level && rota.site == wanted);
+            let of =
+                |wanted: Option<SiteId>| rotas.iter().filter(move |rota| rota.level == level && rota.site == wanted);
             let own = of(Some(site)).next().is_some();
             let mut people = Vec::new();
             for rota in of(if own { Some(site) } else { None }) {
@@ -142,7 +143,8 @@ impl Store {
         let (days, together) = (i64::from(new.shift_days), i64::from(new.together));
         let mut tx = self.db().begin().await?;
         if let Some(site) = new.site {
-            let found: Option<(i32,)> = crate::db::fetch_optional!(&mut tx, "looking up a site", SITE_EXISTS, org, site.0)?;
+            let found: Option<(i32,)> =
+                crate::db::fetch_optional!(&mut tx, "looking up a site", SITE_EXISTS, org, site.0)?;
             if found.is_none() {
                 return Err(StoreError::Missing { kind: "site", name: site.to_string() });
             }
@@ -182,8 +184,11 @@ impl Store {
         for org in self.list_orgs().await? {
             let rotas = self.rotas(org.id).await?;
             let ids = rotas.iter().flat_map(|rota| rota.members.iter().map(|member| member.0)).collect();
-            let people: HashMap<PersonId, _> =
-                people::by_ids(&self.db().read, org.id, ids).await?.into_iter().map(|person| (person.id, person)).collect();
+            let people: HashMap<PersonId, _> = people::by_ids(&self.db().read, org.id, ids)
+                .await?
+                .into_iter()
+                .map(|person| (person.id, person))
+                .collect();
             for site in self.sites(org.id).await? {
                 for (level, on_duty) in on_call(&rotas, site.id, now) {
                     contacts.extend(on_duty.iter().filter_map(|id| people.get(id)).map(|person| DutyContact {

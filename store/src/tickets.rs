@@ -129,8 +129,18 @@ pub(crate) type OptionalDevice =
     (Option<String>, Option<Uuid>, Option<Uuid>, Option<String>, Option<String>, Option<String>);
 
 type ViewRow = (
-    String, Option<Uuid>, Option<Uuid>, Option<String>, Option<String>, Option<String>, Option<String>, Option<Uuid>,
-    Option<Uuid>, Option<String>, Option<String>, Option<String>,
+    String,
+    Option<Uuid>,
+    Option<Uuid>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<Uuid>,
+    Option<Uuid>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
 );
 
 pub(crate) fn optional_site(row: OptionalSite) -> Option<Site> {
@@ -167,7 +177,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the database fails.
     pub async fn due_tickets(&self, now: Timestamp, limit: u32) -> Result<Vec<(OrgId, TicketId)>> {
-        let rows: Vec<(Uuid, Uuid)> = fetch_all!(self.db().read, "listing due tickets", DUE, at(now), i64::from(limit))?;
+        let rows: Vec<(Uuid, Uuid)> =
+            fetch_all!(self.db().read, "listing due tickets", DUE, at(now), i64::from(limit))?;
         Ok(rows.into_iter().map(|(org, ticket)| (OrgId(org), TicketId(ticket))).collect())
     }
 
@@ -186,7 +197,13 @@ impl Store {
     ///
     /// # Errors
     /// [`ApplyError`] if the ticket is not the organisation's, the desk refuses, or the database fails.
-    pub async fn apply(&self, org: OrgId, ticket: TicketId, event: Event, now: Timestamp) -> Result<Ticket, ApplyError> {
+    pub async fn apply(
+        &self,
+        org: OrgId,
+        ticket: TicketId,
+        event: Event,
+        now: Timestamp,
+    ) -> Result<Ticket, ApplyError> {
         let mut tries = 1;
         loop {
             match self.try_apply(org, ticket, &event, now).await {
@@ -237,8 +254,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the database fails.
     pub async fn ticket(&self, org: OrgId, id: TicketId) -> Result<Option<TicketView>> {
-        let row: Option<ViewRow> =
-            crate::db::fetch_optional!(self.db().read, "reading a ticket", BY_ID, org.0, id.0)?;
+        let row: Option<ViewRow> = crate::db::fetch_optional!(self.db().read, "reading a ticket", BY_ID, org.0, id.0)?;
         row.map(view).transpose()
     }
 

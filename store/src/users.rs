@@ -8,8 +8,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    AuditActor, Result, Store, StoreError, audit, secret,
+    AuditActor, Result, Store, StoreError, audit,
     db::{DbTime, Tx, at, execute, fetch_all, fetch_optional, from_code, new_id, statements, text},
+    secret,
 };
 
 macro_rules! columns {
@@ -188,7 +189,8 @@ impl Store {
             return Err(StoreError::Taken { kind: "user", name: new.username.clone() });
         }
         let detail = json!({ "name": new.name, "role": role });
-        let line = audit::Line { org: Some(new.org), by, action: "user.create", subject: &new.username, detail: &detail };
+        let line =
+            audit::Line { org: Some(new.org), by, action: "user.create", subject: &new.username, detail: &detail };
         audit::write(&mut tx, line, now).await?;
         tx.commit().await?;
         let NewUser { org, username, name, role, language, .. } = new.clone();
@@ -201,8 +203,7 @@ impl Store {
     /// [`StoreError`] if the database fails.
     pub async fn user_for_login(&self, username: &str) -> Result<Option<(User, Option<String>)>> {
         type Row = (Uuid, Uuid, String, String, String, String, Option<DbTime>, Option<String>);
-        let row: Option<Row> =
-            fetch_optional!(self.db().read, "looking up a login", FOR_LOGIN, text(username))?;
+        let row: Option<Row> = fetch_optional!(self.db().read, "looking up a login", FOR_LOGIN, text(username))?;
         row.map(|(id, org, username, name, role, language, disabled, hash)| {
             Ok((user((id, org, username, name, role, language, disabled))?, hash))
         })
@@ -336,7 +337,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the database fails.
     pub async fn redeem_login_link(
-        &self, token: &str, session_lifetime: Duration, now: Timestamp,
+        &self,
+        token: &str,
+        session_lifetime: Duration,
+        now: Timestamp,
     ) -> Result<Option<NewSession>> {
         let mut tx = self.db().begin().await?;
         let row: Option<(Uuid,)> =

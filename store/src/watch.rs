@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Result, Store, StoreError,
-    db::{UuidList, at, execute, fetch_all, fetch_optional, int, statements, uint},
+    db::{UuidList, at, execute, fetch_all, fetch_optional, from_document, int, statements, uint},
     desk_work::{ATTEMPTS, Work, WorkError, worth_repeating},
 };
 
@@ -28,6 +28,7 @@ statements! {
         INSERT INTO watch_snapshots (part, name, events, telemetry, data, updated_at) VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (part, name) DO UPDATE SET events = excluded.events, telemetry = excluded.telemetry,
             data = excluded.data, updated_at = excluded.updated_at");
+    OPEN_ALERTS = both("SELECT body FROM alerts WHERE cleared_at IS NULL ORDER BY id");
     LOAD_CURSORS = both("SELECT events, telemetry FROM watch_cursors WHERE part = $1");
     LOAD_SNAPSHOTS = both("SELECT name, events, telemetry, data FROM watch_snapshots WHERE part = $1 ORDER BY name");
 }
@@ -122,7 +123,11 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the database fails: nothing was committed, commit the same again.
     pub async fn commit_watch(
-        &self, changes: &[AlertChange], cursors: &WatchCursors, snapshots: &[Snapshot], now: Timestamp,
+        &self,
+        changes: &[AlertChange],
+        cursors: &WatchCursors,
+        snapshots: &[Snapshot],
+        now: Timestamp,
     ) -> Result<CommitReport> {
         let mut tries = 1;
         loop {
@@ -138,7 +143,11 @@ impl Store {
     }
 
     async fn try_commit(
-        &self, changes: &[AlertChange], cursors: &WatchCursors, snapshots: &[Snapshot], now: Timestamp,
+        &self,
+        changes: &[AlertChange],
+        cursors: &WatchCursors,
+        snapshots: &[Snapshot],
+        now: Timestamp,
     ) -> Result<CommitReport> {
         let mut work = Work::begin(self, now).await?;
         let mut known = known_alerts(&mut work, changes).await?;
@@ -161,6 +170,16 @@ impl Store {
         Ok(report)
     }
 
+    /// Alerts of every organisation that have not cleared, for the watch to compare with what its engines hold after a
+    /// restart.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn open_alerts(&self) -> Result<Vec<Alert>> {
+        let rows: Vec<(String,)> = fetch_all!(self.db().read, "listing open alerts", OPEN_ALERTS)?;
+        rows.into_iter().map(|(body,)| from_document("alert", &body)).collect()
+    }
+
     /// Where a partition of the watch stands; at the beginning of the journal if it never committed.
     ///
     /// # Errors
@@ -171,9 +190,11 @@ impl Store {
         let row: Option<(i64, i64)> = fetch_optional!(self.db().read, what, LOAD_CURSORS, part)?;
         let rows: Vec<(String, i64, i64, Vec<u8>)> = fetch_all!(self.db().read, what, LOAD_SNAPSHOTS, part)?;
         let (events, telemetry) = row.unwrap_or_default();
-        let snapshots = rows
-            .into_iter()
-            .map(|(name, events, telemetry, data)| StoredSnapshot { name, at: place(events, telemetry), data });
+        let snapshots = rows.into_iter().map(|(name, events, telemetry, data)| StoredSnapshot {
+            name,
+            at: place(events, telemetry),
+            data,
+        });
         Ok(WatchState { cursors: place(events, telemetry), snapshots: snapshots.collect() })
     }
 }
@@ -208,7 +229,10 @@ async fn load_ahead(work: &mut Work<'_>, changes: &[AlertChange], known: &HashMa
 }
 
 async fn raise(
-    work: &mut Work<'_>, known: &mut HashMap<AlertId, Known>, report: &mut CommitReport, alert: &Alert,
+    work: &mut Work<'_>,
+    known: &mut HashMap<AlertId, Known>,
+    report: &mut CommitReport,
+    alert: &Alert,
 ) -> Result<()> {
     if known.contains_key(&alert.id) {
         report.known += 1;
@@ -238,7 +262,10 @@ async fn raise(
 }
 
 async fn clear(
-    work: &mut Work<'_>, known: &mut HashMap<AlertId, Known>, report: &mut CommitReport, alert: &Alert,
+    work: &mut Work<'_>,
+    known: &mut HashMap<AlertId, Known>,
+    report: &mut CommitReport,
+    alert: &Alert,
 ) -> Result<()> {
     let Some(stored) = known.get_mut(&alert.id) else {
         report.unknown_clears += 1;

@@ -291,7 +291,8 @@ impl Store {
                 }
                 None => {
                     let sql_type = if postgres { kind.postgres() } else { kind.sqlite() };
-                    ddl(&mut tx, format!("ALTER TABLE {table} ADD COLUMN {} {sql_type}", column_name(&channel.id))).await?;
+                    ddl(&mut tx, format!("ALTER TABLE {table} ADD COLUMN {} {sql_type}", column_name(&channel.id)))
+                        .await?;
                     let (profile, channel) = (profile.id.as_str(), channel.id.as_str());
                     execute!(&mut tx, what, INSERT_CHANNEL, profile, channel, kind.code(), int(position))?;
                 }
@@ -327,8 +328,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownProfile`] if the profile was never announced.
     pub async fn count_readings(&self, profile: &ProfileId) -> Result<u64> {
-        let table =
-            self.wide_table(profile).ok_or_else(|| StoreError::UnknownProfile { profile: profile.clone() })?;
+        let table = self.wide_table(profile).ok_or_else(|| StoreError::UnknownProfile { profile: profile.clone() })?;
         let (count,): (i64,) = match self.db().read.on() {
             Engine::Postgres(on) => sqlx::query_as(safe(&table.count)).fetch_one(on).await,
             Engine::Sqlite(on) => sqlx::query_as(safe(&table.count)).fetch_one(on).await,

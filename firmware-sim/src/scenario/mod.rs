@@ -170,7 +170,7 @@ impl Scenario {
                     id: site.device(n),
                     site: site.name.clone(),
                     profile: ProfileId::new("lift").expect("the name is a valid profile id"),
-                    name: format!("{}, lift {n}", site.name),
+                    name: format!("Lift {n}"),
                     plate: Some(format!("{:06}", site.plates_from as usize + n - 1)),
                 });
             }

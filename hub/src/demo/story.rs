@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use desk::{Status, Ticket};
 use model::{Clock, MilestoneKind, OrgId, TicketId, TicketKind, Timestamp};
-use store::{Store, TicketFilter, TicketState, TicketView};
+use store::{ReplyCode, Store, TicketFilter, TicketState, TicketView};
 use tokio_util::sync::CancellationToken;
 
 use super::{HUB_NUMBER, phones::PhoneNetwork};
@@ -147,14 +147,23 @@ impl Story {
         self.answer_page(view, progress, now).await
     }
 
+    /// The technician's telephone that has the page of a ticket, and the number by which the page names it.
+    async fn find_page(&self, ticket: TicketId, now: Timestamp) -> anyhow::Result<Option<(Timestamp, String, u32)>> {
+        for number in TECHNICIANS {
+            for sms in self.phones.inbox(number) {
+                let Some(code) = reply_code(&sms.body) else { continue };
+                let named = self.store.ticket_by_reply_code(number, ReplyCode::Code(code)).await?;
+                if named.is_some_and(|(_, id, _)| id == ticket) {
+                    return Ok(Some((now, number.to_owned(), code)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     async fn answer_page(&self, view: &TicketView, progress: &mut Progress, now: Timestamp) -> anyhow::Result<()> {
         if progress.page.is_none() {
-            let name = view.device.as_ref().map_or("", |device| device.name.as_str());
-            progress.page = TECHNICIANS.iter().find_map(|number| {
-                let inbox = self.phones.inbox(number);
-                let page = inbox.iter().find_map(|sms| sms.body.contains(name).then(|| reply_code(&sms.body)).flatten());
-                page.map(|code| (now, (*number).to_owned(), code))
-            });
+            progress.page = self.find_page(view.ticket.id, now).await?;
             if let Some((_, number, code)) = &progress.page {
                 self.say(&format!("The technician's phone {number} has the page; {code}a accepts it."));
             }

@@ -196,6 +196,7 @@ CREATE TABLE alerts (
 );
 CREATE INDEX alerts_ticket ON alerts (ticket);
 CREATE INDEX alerts_device ON alerts (device, raised_at);
+CREATE INDEX alerts_open ON alerts (id) WHERE cleared_at IS NULL;
 
 -- The token is kept beside its hash: every later message to the affected person carries the same link again, and a
 -- hash cannot be turned back into a link. It opens one care page and nothing else, and dies with its ticket.

@@ -5,13 +5,16 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use desk::Policies;
 use futures::FutureExt;
 use model::{
-    Alert, AlertChange, AlertId, AlertSource, ChannelId, Device, DeviceId, Evidence, Language, Localised, MessageChannel,
-    OrgId, Person, PersonRole, Profile, ProfileId, Receiver, RescueLevel, RuleId, Scope, Severity, Site, TicketId,
-    TicketKind, Timestamp, Unit, Value,
+    Alert, AlertChange, AlertId, AlertSource, ChannelId, Device, DeviceId, Evidence, Language, Localised,
+    MessageChannel, OrgId, Person, PersonRole, Profile, ProfileId, Receiver, RescueLevel, RuleId, Scope, Severity,
+    Site, TicketId, TicketKind, Timestamp, Unit, Value,
     profile::{Channel, ChannelKind},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use store::{AuditActor, DeskSettings, NewPerson, NewRota, NewSite, Row, Store, StoreConfig, TicketFilter, TicketState, WatchCursors};
+use store::{
+    AuditActor, DeskSettings, NewPerson, NewRota, NewSite, Row, Store, StoreConfig, TicketFilter, TicketState,
+    WatchCursors,
+};
 
 pub const CLI: AuditActor = AuditActor::CommandLine;
 pub const PUBLIC_URL: &str = "https://lifts.example.org";
@@ -131,7 +134,8 @@ impl World {
         ];
         let ann = store.create_person(&person("Ann", PersonRole::Technician, ways), &CLI, now).await.unwrap();
         let ways = vec![receiver(MessageChannel::Sms, "+8613800000119")];
-        let station = store.create_person(&person("Station 7", PersonRole::RescueStation, ways), &CLI, now).await.unwrap();
+        let station =
+            store.create_person(&person("Station 7", PersonRole::RescueStation, ways), &CLI, now).await.unwrap();
         let ways = vec![receiver(MessageChannel::Email, "manager@example.org")];
         let manager = store.create_person(&person("Mo", PersonRole::BuildingManager, ways), &CLI, now).await.unwrap();
         store.subscribe(org, manager.id, &store::Subscription::Site(site.id)).await.unwrap();

@@ -36,7 +36,7 @@ async fn a_user_logs_in_until_disabled(db: TestDb) {
     let (found, hash) = db.store.user_for_login("dee").await.unwrap().unwrap();
     assert_eq!((&found, hash.as_deref()), (&dee, Some("$argon2id$1")));
     assert_eq!(db.store.user(world.org, dee.id).await.unwrap(), Some(dee.clone()));
-    assert_eq!(db.store.users(world.org).await.unwrap(), [dee.clone()]);
+    assert_eq!(db.store.users(world.org).await.unwrap(), std::slice::from_ref(&dee));
     let again = NewUser {
         org: world.org,
         username: "dee".to_owned(),
@@ -64,7 +64,10 @@ async fn a_session_ends_in_time_and_with_its_password(db: TestDb) {
     assert_ne!(new.token, new.csrf);
     assert!(!format!("{new:?}").contains(&new.token));
     let session = db.store.session(&new.token, start() + secs(59)).await.unwrap().unwrap();
-    assert_eq!((&session.user, session.csrf.as_str(), session.expires_at), (&dee, new.csrf.as_str(), start() + secs(60)));
+    assert_eq!(
+        (&session.user, session.csrf.as_str(), session.expires_at),
+        (&dee, new.csrf.as_str(), start() + secs(60))
+    );
     assert_eq!(db.store.session(&new.token, start() + secs(60)).await.unwrap(), None);
     assert_eq!(db.store.session("x", start()).await.unwrap(), None);
     assert!(db.store.end_session(&new.token).await.unwrap());
@@ -109,7 +112,7 @@ fn command() -> impl Fn(&World, &str) -> NewCommand {
 async fn a_command_only_moves_forward(db: TestDb) {
     let world = World::new(&db).await;
     let queued = db.store.queue_command(&command()(&world, "lift-1"), &CLI, start()).await.unwrap().unwrap();
-    assert_eq!(db.store.queued_commands(start(), 9).await.unwrap(), [queued.clone()]);
+    assert_eq!(db.store.queued_commands(start(), 9).await.unwrap(), std::slice::from_ref(&queued));
     let mv = async |state| db.store.advance_command(queued.id, state, None, start() + secs(1)).await.unwrap();
     assert!(mv(CommandState::Sent).await);
     assert!(!mv(CommandState::Queued).await);
@@ -120,7 +123,10 @@ async fn a_command_only_moves_forward(db: TestDb) {
         assert!(!mv(late).await);
     }
     let list = db.store.commands(world.org, &device_id("lift-1"), 9).await.unwrap();
-    assert_eq!((list[0].state, list[0].detail.as_deref(), list[0].updated_at), (CommandState::Applied, Some("ok"), start() + secs(2)));
+    assert_eq!(
+        (list[0].state, list[0].detail.as_deref(), list[0].updated_at),
+        (CommandState::Applied, Some("ok"), start() + secs(2))
+    );
 }
 
 async fn a_command_of_another_is_no_business_of_a_device(db: TestDb) {
@@ -129,7 +135,8 @@ async fn a_command_of_another_is_no_business_of_a_device(db: TestDb) {
     assert_eq!(db.store.queue_command(&command()(&other, "lift-1"), &CLI, start()).await.unwrap(), None);
     let queued = db.store.queue_command(&command()(&world, "lift-1"), &CLI, start()).await.unwrap().unwrap();
     assert!(db.store.commands(other.org, &device_id("lift-1"), 9).await.unwrap().is_empty());
-    let result = |state| model::CommandResult { time: start(), command: queued.id, state, detail: Some("me".to_owned()) };
+    let result =
+        |state| model::CommandResult { time: start(), command: queued.id, state, detail: Some("me".to_owned()) };
     let batch = |device: &str, state| store::RecorderBatch {
         results: vec![(device_id(device), result(state))],
         ..store::RecorderBatch::default()

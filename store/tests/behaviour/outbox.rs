@@ -115,12 +115,18 @@ async fn attempts_are_kept_and_the_last_error_shown(db: TestDb) {
     // The same claim recorded again, after a commit whose answer was lost.
     db.store.record_attempt(&claim, &retry("bad gateway"), Some(start() + secs(5)), start()).await.unwrap();
     let stored = db.store.message(claim.message.id).await.unwrap().unwrap();
-    assert_eq!((stored.state, stored.message.attempts, stored.last_error.as_deref()), (DeliveryState::Pending, 1, Some("bad gateway")));
+    assert_eq!(
+        (stored.state, stored.message.attempts, stored.last_error.as_deref()),
+        (DeliveryState::Pending, 1, Some("bad gateway"))
+    );
     let mut claims = db.store.claim_outbox(start() + secs(5), secs(30), 99).await.unwrap();
     claims.retain(|c| c.message.id == claim.message.id);
     db.store.record_attempt(&claims[0], &sent("SM1"), None, start() + secs(6)).await.unwrap();
     let attempts = db.store.attempts(world.org, claim.message.id).await.unwrap();
-    assert_eq!(attempts.iter().map(|a| (a.number, a.outcome.clone())).collect::<Vec<_>>(), [(1, retry("bad gateway")), (2, sent("SM1"))]);
+    assert_eq!(
+        attempts.iter().map(|a| (a.number, a.outcome.clone())).collect::<Vec<_>>(),
+        [(1, retry("bad gateway")), (2, sent("SM1"))]
+    );
     let stored = db.store.message_by_provider_id("SM1").await.unwrap().unwrap();
     assert_eq!((stored.message.ticket, stored.message.attempts, stored.last_error), (Some(ticket.id), 2, None));
     assert_eq!(db.store.unsettled_messages(start() + secs(7), 9).await.unwrap().len(), 1);

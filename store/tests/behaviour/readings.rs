@@ -40,7 +40,12 @@ async fn messages_of_one_moment_make_one_row(db: TestDb) {
     assert_eq!(db.store.store_readings(std::slice::from_ref(&first)).await.unwrap(), 1);
     assert_eq!(db.store.store_readings(std::slice::from_ref(&first)).await.unwrap(), 0, "nothing new, nothing written");
     let second = row("lift-1", start(), None, &[("speed", Value::Number(2.5)), ("door_open", Value::Bool(true))]);
-    let own = [("order", Value::Number(-3.0)), ("seq", Value::Number(4.0)), ("time", text("noon")), ("xmin", Value::Number(1.0))];
+    let own = [
+        ("order", Value::Number(-3.0)),
+        ("seq", Value::Number(4.0)),
+        ("time", text("noon")),
+        ("xmin", Value::Number(1.0)),
+    ];
     // Three messages of the same moment in one batch, beside another device's.
     let batch = [second, row("lift-2", start(), Some(1), &[]), row("lift-1", start(), None, &own)];
     assert_eq!(db.store.store_readings(&batch).await.unwrap(), 2);
@@ -83,7 +88,12 @@ async fn odd_values_do_not_stop_a_batch(db: TestDb) {
         row("lift-1", early, None, &[("speed", Value::Number(f64::MAX))]),
         row("lift-1", late, None, &[("speed", Value::Number(-0.0))]),
         // A value of another type than its column, and a channel that the profile does not have (any more).
-        row("lift-1", start() + secs(1), None, &[("speed", text("fast")), ("gone", Value::Number(1.0)), ("door_open", Value::Bool(false))]),
+        row(
+            "lift-1",
+            start() + secs(1),
+            None,
+            &[("speed", text("fast")), ("gone", Value::Number(1.0)), ("door_open", Value::Bool(false))],
+        ),
     ];
     assert_eq!(db.store.store_readings(&batch).await.unwrap(), 4);
     let device = device_id("lift-1");
@@ -121,7 +131,9 @@ async fn a_profile_can_grow_but_not_change(db: TestDb) {
 async fn numbers_are_condensed_for_charts(db: TestDb) {
     let world = world(&db).await;
     let rows: Vec<_> = (0..100u64)
-        .map(|i| row("lift-1", start() + Duration::from_micros(i * 600_000), None, &[("speed", Value::Number(i as f64))]))
+        .map(|i| {
+            row("lift-1", start() + Duration::from_micros(i * 600_000), None, &[("speed", Value::Number(i as f64))])
+        })
         .collect();
     db.store.store_readings(&rows).await.unwrap();
     let (device, speed) = (device_id("lift-1"), channel("speed"));
@@ -129,7 +141,10 @@ async fn numbers_are_condensed_for_charts(db: TestDb) {
     let Series::Buckets { width, points } = series else { panic!("{series:?}") };
     assert_eq!((width, points.len()), (secs(10), 6));
     // 0, 0.6, … 9.6 s: the numbers 0 to 16.
-    assert_eq!((points[0].time, points[0].min, points[0].avg, points[0].max, points[0].count), (start(), 0.0, 8.0, 16.0, 17));
+    assert_eq!(
+        (points[0].time, points[0].min, points[0].avg, points[0].max, points[0].count),
+        (start(), 0.0, 8.0, 16.0, 17)
+    );
     assert_eq!(points.iter().map(|point| point.count).sum::<u64>(), 100);
     assert_eq!(points[5].time, start() + secs(50));
     // A gap is left out, the end is not included, and a stranger sees nothing.
@@ -140,7 +155,10 @@ async fn numbers_are_condensed_for_charts(db: TestDb) {
     let other = World::named(&db.store, "Other", "b", "+8613900000000").await;
     assert_eq!(db.store.series(other.org, &device, &speed, start(), start() + secs(60), 6).await.unwrap(), None);
     assert!(db.store.readings(other.org, &device, start(), start() + secs(60), 6).await.unwrap().is_empty());
-    assert_eq!(db.store.series(world.org, &device, &channel("nope"), start(), start() + secs(60), 6).await.unwrap(), None);
+    assert_eq!(
+        db.store.series(world.org, &device, &channel("nope"), start(), start() + secs(60), 6).await.unwrap(),
+        None
+    );
 }
 
 async fn other_channels_are_shown_by_their_changes(db: TestDb) {
@@ -149,12 +167,15 @@ async fn other_channels_are_shown_by_their_changes(db: TestDb) {
     let rows: Vec<_> = modes
         .iter()
         .enumerate()
-        .map(|(i, mode)| row("lift-1", start() + secs(i as u64), None, &[("mode", text(mode)), ("door_open", Value::Bool(i > 2))]))
+        .map(|(i, mode)| {
+            row("lift-1", start() + secs(i as u64), None, &[("mode", text(mode)), ("door_open", Value::Bool(i > 2))])
+        })
         .collect();
     db.store.store_readings(&rows).await.unwrap();
     let steps = async |id: &str, from: u64| {
         let (device, id) = (device_id("lift-1"), channel(id));
-        let series = db.store.series(world.org, &device, &id, start() + secs(from), start() + secs(60), 6).await.unwrap();
+        let series =
+            db.store.series(world.org, &device, &id, start() + secs(from), start() + secs(60), 6).await.unwrap();
         let Some(Series::Steps { points, truncated: false }) = series else { panic!("{series:?}") };
         points.into_iter().map(|step| (step.time.since(start()).as_secs(), step.value)).collect::<Vec<_>>()
     };
@@ -172,19 +193,19 @@ async fn the_latest_values_are_found_wherever_they_are(db: TestDb) {
     rows.extend((1..500u64).map(|i| row("lift-1", start() + secs(i), None, &[("speed", Value::Number(i as f64))])));
     db.store.store_readings(&rows).await.unwrap();
     let latest = db.store.latest(world.org, &device_id("lift-1")).await.unwrap();
-    let expected = [
-        (channel("speed"), start() + secs(499), Value::Number(499.0)),
-        (channel("mode"), start(), text("inspection")),
-    ];
+    let expected =
+        [(channel("speed"), start() + secs(499), Value::Number(499.0)), (channel("mode"), start(), text("inspection"))];
     assert_eq!(latest, expected);
     assert!(db.store.latest(world.org, &device_id("lift-2")).await.unwrap().is_empty());
 }
 
 async fn old_readings_are_removed(db: TestDb) {
     let world = world(&db).await;
-    let mut batch = store::RecorderBatch::default();
-    batch.rows = (0..10u64).map(|i| row("lift-1", start() + secs(i), None, &[("speed", Value::Number(1.0))])).collect();
-    batch.seen.insert(device_id("lift-1"), start() + secs(10));
+    let batch = store::RecorderBatch {
+        rows: (0..10u64).map(|i| row("lift-1", start() + secs(i), None, &[("speed", Value::Number(1.0))])).collect(),
+        seen: [(device_id("lift-1"), start() + secs(10))].into(),
+        ..store::RecorderBatch::default()
+    };
     db.store.record(&batch, start()).await.unwrap();
     let retention = store::Retention { readings: Some(secs(5)), ..store::Retention::default() };
     assert_eq!(db.store.prune(&store::Retention::default(), start() + secs(10)).await.unwrap(), 0);
@@ -196,9 +217,8 @@ async fn old_readings_are_removed(db: TestDb) {
 async fn two_writers_do_not_block_each_other_for_ever(db: TestDb) {
     world(&db).await;
     // The same rows in opposite orders: locked in the order they come, these would wait for each other.
-    let rows: Vec<_> = (0..400u64)
-        .map(|i| row("lift-1", start() + secs(i), None, &[("speed", Value::Number(i as f64))]))
-        .collect();
+    let rows: Vec<_> =
+        (0..400u64).map(|i| row("lift-1", start() + secs(i), None, &[("speed", Value::Number(i as f64))])).collect();
     let mut backwards = rows.clone();
     backwards.reverse();
     for round in 0..10 {
@@ -239,7 +259,8 @@ async fn any_order_of_any_cut_stores_the_same(db: TestDb) {
         for batch in moved.chunks(1 + order[0] % 17) {
             db.store.store_readings(batch).await.unwrap();
         }
-        let stored = db.store.readings(world.org, &device, start() + shift, start() + shift + secs(99), 99).await.unwrap();
+        let stored =
+            db.store.readings(world.org, &device, start() + shift, start() + shift + secs(99), 99).await.unwrap();
         let back: Vec<_> = stored.into_iter().map(|r| store::Row { time: r.time - shift, ..r }).collect();
         assert_eq!(back, expected);
     }

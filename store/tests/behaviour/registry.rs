@@ -68,12 +68,18 @@ async fn a_device_cannot_be_taken_over(db: TestDb) {
     let thief = World::named(&db.store, "Thief", "t", "+8613900000000").await;
     let mine = db.store.device(world.org, &device_id("lift-1")).await.unwrap().unwrap().device;
     let stolen = Device { org: thief.org, site: thief.site.id, plate: None, ..mine.clone() };
-    assert!(matches!(db.store.upsert_device(&stolen, Some([0; 32]), &CLI, start()).await, Err(StoreError::Taken { .. })));
+    assert!(matches!(
+        db.store.upsert_device(&stolen, Some([0; 32]), &CLI, start()).await,
+        Err(StoreError::Taken { .. })
+    ));
     let same_plate = Device { id: device_id("lift-9"), ..mine.clone() };
     let error = db.store.upsert_device(&same_plate, None, &CLI, start()).await.unwrap_err();
     assert!(error.to_string().contains("plate number \"lift0001\""), "{error}");
     let foreign_site = Device { id: device_id("lift-9"), plate: None, site: thief.site.id, ..mine.clone() };
-    assert!(matches!(db.store.upsert_device(&foreign_site, None, &CLI, start()).await, Err(StoreError::Missing { .. })));
+    assert!(matches!(
+        db.store.upsert_device(&foreign_site, None, &CLI, start()).await,
+        Err(StoreError::Missing { .. })
+    ));
     assert_eq!(db.store.device(world.org, &device_id("lift-1")).await.unwrap().unwrap().device, mine);
 }
 

@@ -10,13 +10,16 @@ use crate::{
     on_both_engines,
 };
 
-on_both_engines!(a_stretch_of_the_journal_is_recorded_once, the_last_word_on_a_connection_counts, rejects_are_kept_within_bounds);
+on_both_engines!(
+    a_stretch_of_the_journal_is_recorded_once,
+    the_last_word_on_a_connection_counts,
+    rejects_are_kept_within_bounds
+);
 
 async fn directory(db: &TestDb) -> Directory {
     let devices = db.store.directory_devices().await.unwrap();
-    let mut directory = Directory::default();
-    directory.devices = devices.into_iter().map(|device| (device.id.clone(), Arc::new(device))).collect();
-    directory
+    let devices = devices.into_iter().map(|device| (device.id.clone(), Arc::new(device))).collect();
+    Directory { devices, ..Directory::default() }
 }
 
 fn entry(device: &str, at: u64, body: Body) -> Entry {
@@ -24,8 +27,12 @@ fn entry(device: &str, at: u64, body: Body) -> Entry {
 }
 
 fn reject(at: u64, device: Option<&str>, reason: RejectReason, payload: &[u8]) -> Entry {
-    let reject =
-        Reject { topic: "liftline/x\0/telemetry".to_owned(), reason, detail: "not so".to_owned(), payload: payload.to_vec() };
+    let reject = Reject {
+        topic: "liftline/x\0/telemetry".to_owned(),
+        reason,
+        detail: "not so".to_owned(),
+        payload: payload.to_vec(),
+    };
     Entry { device: device.map(device_id), received_at: start() + secs(at), body: Body::Reject(reject) }
 }
 
@@ -65,14 +72,24 @@ async fn a_stretch_of_the_journal_is_recorded_once(db: TestDb) {
 
     let own = db.store.rejects(world.org, &RejectFilter { limit: 9, ..RejectFilter::default() }).await.unwrap();
     assert_eq!(own.counts, [(RejectReason::OutOfRange, 1)]);
-    assert_eq!((own.rejects[0].device.as_ref(), own.rejects[0].reject.payload.as_slice()), (Some(&lift), b"\xff\0".as_slice()));
+    assert_eq!(
+        (own.rejects[0].device.as_ref(), own.rejects[0].reject.payload.as_slice()),
+        (Some(&lift), b"\xff\0".as_slice())
+    );
     let all = RejectFilter { unclaimed: true, limit: 9, ..RejectFilter::default() };
     assert_eq!(db.store.rejects(world.org, &all).await.unwrap().rejects.len(), 2);
     let one = RejectFilter { reason: Some(RejectReason::NotJson), ..all };
     let page = db.store.rejects(world.org, &one).await.unwrap();
     assert_eq!((page.rejects.len(), page.counts.len()), (1, 2));
     let other = World::named(&db.store, "Other", "b", "+8613900000000").await;
-    assert!(db.store.rejects(other.org, &RejectFilter { limit: 9, ..RejectFilter::default() }).await.unwrap().rejects.is_empty());
+    assert!(
+        db.store
+            .rejects(other.org, &RejectFilter { limit: 9, ..RejectFilter::default() })
+            .await
+            .unwrap()
+            .rejects
+            .is_empty()
+    );
     assert!(db.store.device_events(other.org, &lift, 9).await.unwrap().is_empty());
 }
 
@@ -83,10 +100,14 @@ async fn the_last_word_on_a_connection_counts(db: TestDb) {
     let mut say = async |words: &[(u64, bool)]| {
         let mut batch = RecorderBatch::default();
         for (at, online) in words {
-            batch.push(&entry("lift-1", 99, Body::Status(Status { time: start() + secs(*at), online: *online })), &directory);
+            batch.push(
+                &entry("lift-1", 99, Body::Status(Status { time: start() + secs(*at), online: *online })),
+                &directory,
+            );
         }
         db.store.record(&batch, start()).await.unwrap();
-        let told = std::iter::from_fn(|| changes.try_recv().ok()).filter(|c| matches!(c, Change::Device { .. })).count();
+        let told =
+            std::iter::from_fn(|| changes.try_recv().ok()).filter(|c| matches!(c, Change::Device { .. })).count();
         let state = db.store.device(world.org, &device_id("lift-1")).await.unwrap().unwrap().state;
         (state.online.unwrap(), state.online_at.unwrap().since(start()).as_secs(), told)
     };

@@ -40,7 +40,10 @@ async fn an_alert_opens_a_ticket_and_calls_people(db: TestDb) {
     for page in &pages {
         let content = &page.message.content;
         assert_eq!(page.message.person, Some(world.ann.id));
-        assert_eq!((content.ticket_number, content.device_name.as_str(), content.plate.as_deref()), (1, "Lift 1", Some("lift0001")));
+        assert_eq!(
+            (content.ticket_number, content.device_name.as_str(), content.plate.as_deref()),
+            (1, "Lift 1", Some("lift0001"))
+        );
         assert_eq!((content.site_name.as_str(), content.site_address.as_str()), ("North tower", "1 Harbour Road"));
         assert_eq!((content.title.zh.as_str(), content.reason.en.as_str()), ("门受阻", "Three re-openings"));
         assert_eq!(content.link.as_deref(), Some(format!("{PUBLIC_URL}/tickets/{}", ticket.id).as_str()));
@@ -51,8 +54,11 @@ async fn an_alert_opens_a_ticket_and_calls_people(db: TestDb) {
 
     let timeline = db.store.timeline(world.org, ticket.id).await.unwrap();
     assert_eq!(timeline[0].1.what, What::Opened);
-    assert_eq!(timeline.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (1..=timeline.len() as u64).collect::<Vec<_>>());
-    assert_eq!(db.store.ticket_alerts(world.org, ticket.id).await.unwrap(), [alert.clone()]);
+    assert_eq!(
+        timeline.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(),
+        (1..=timeline.len() as u64).collect::<Vec<_>>()
+    );
+    assert_eq!(db.store.ticket_alerts(world.org, ticket.id).await.unwrap(), std::slice::from_ref(&alert));
     assert_eq!(db.store.alerts(world.org, &alert.device, 9).await.unwrap(), [(alert.clone(), ticket.id)]);
     assert_eq!(db.store.device(world.org, &alert.device).await.unwrap().unwrap().open_tickets, 1);
     assert_eq!(changes.try_recv().unwrap(), Change::Outbox);
@@ -69,7 +75,8 @@ async fn a_replay_changes_nothing(db: TestDb) {
     let first = world.commit(&changes, end).await;
     assert_eq!((first.raised, first.cleared, first.known), (0, 1, 1));
     let all = async || {
-        let filter = store::TicketFilter { state: store::TicketState::All, limit: 99, ..store::TicketFilter::default() };
+        let filter =
+            store::TicketFilter { state: store::TicketState::All, limit: 99, ..store::TicketFilter::default() };
         let page = db.store.tickets(world.org, &filter).await.unwrap();
         let id = page.tickets[0].ticket.id;
         let timeline = db.store.timeline(world.org, id).await.unwrap();
@@ -199,7 +206,10 @@ async fn two_partitions_can_meet_on_one_ticket(db: TestDb) {
             changes
         };
         let (one, two) = (changes("lift-1"), changes("lift-2"));
-        let (a, b) = (WatchCursors { partition: 1, events: round + 1, telemetry: 0 }, WatchCursors { partition: 2, events: round + 1, telemetry: 0 });
+        let (a, b) = (
+            WatchCursors { partition: 1, events: round + 1, telemetry: 0 },
+            WatchCursors { partition: 2, events: round + 1, telemetry: 0 },
+        );
         let (a, b) = tokio::join!(db.store.commit_watch(&one, &a, &[], at), db.store.commit_watch(&two, &b, &[], at));
         let (a, b) = (a.unwrap(), b.unwrap());
         assert_eq!(a.raised + b.raised, 8);

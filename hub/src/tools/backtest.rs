@@ -1,0 +1,104 @@
+//! `liftline backtest`: replays recorded data through the shipped detectors and forecasts and prints a scorecard.
+
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr, sync::Arc};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+use firmware_sim::{replay::ReplayPlan, wire::Report};
+use model::{Body, ChannelId, Device, DeviceId, Entry, OrgId, Sample, SiteId, Timestamp};
+use predict::backtest::{self, Failure, Options};
+
+use crate::{config::Config, tools::all_problems};
+
+/// Options of `liftline backtest`.
+#[derive(Debug, Args)]
+pub struct Backtest {
+    /// How the recording is read: a mapping TOML file, or the name of one that comes with the simulator.
+    #[arg(long, default_value = "ims_bearing")]
+    pub mapping: String,
+    /// The CSV (or .csv.gz) file of the recording.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Profile files or folders beside the shipped ones.
+    #[arg(long)]
+    pub profiles: Vec<PathBuf>,
+    /// A device that failed and when, such as bearing-1=2004-02-19T06:02:39Z; as often as needed.
+    #[arg(long, value_name = "DEVICE=TIME")]
+    pub failed: Vec<FailedAt>,
+    /// A detection counts if it came within this time before the failure.
+    #[arg(long, value_parser = model::duration::parse)]
+    pub horizon: Option<std::time::Duration>,
+}
+
+/// A device and the time it failed.
+#[derive(Debug, Clone)]
+pub struct FailedAt(Failure);
+
+impl FromStr for FailedAt {
+    type Err = anyhow::Error;
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (device, at) = text.split_once('=').ok_or_else(|| anyhow!("write DEVICE=TIME, such as bearing-1=2004-02-19T06:02:39Z"))?;
+        Ok(Self(Failure { device: DeviceId::new(device)?, at: at.parse::<Timestamp>()? }))
+    }
+}
+
+impl Backtest {
+    /// Prints one scorecard a profile.
+    ///
+    /// # Errors
+    /// If the recording cannot be read or names a profile that is not there.
+    pub fn run(self) -> anyhow::Result<()> {
+        let profiles = Config::profiles(&self.profiles).map_err(all_problems)?;
+        let plan = ReplayPlan::load(&self.mapping, &self.data, None)?;
+        let failures: Vec<Failure> = self.failed.into_iter().map(|failed| failed.0).collect();
+        if let Some(stranger) = failures.iter().find(|failure| !plan.devices().iter().any(|device| device.id == failure.device)) {
+            bail!("the recording has no device \"{}\"; --failed must name one of its devices", stranger.device);
+        }
+        let options = Options { horizon: self.horizon.unwrap_or(Options::default().horizon), ..Options::default() };
+        let mut devices: BTreeMap<_, Vec<(usize, Device)>> = BTreeMap::new();
+        for (index, device) in plan.devices().iter().enumerate() {
+            let row = Device {
+                id: device.id.clone(),
+                org: OrgId(uuid::Uuid::nil()),
+                site: SiteId(uuid::Uuid::nil()),
+                profile: device.profile.clone(),
+                name: device.name.clone(),
+                plate: None,
+            };
+            devices.entry(device.profile.clone()).or_default().push((index, row));
+        }
+        for (profile, members) in devices {
+            let loaded = profiles
+                .iter()
+                .find(|loaded| loaded.profile.id == profile)
+                .with_context(|| format!("there is no profile \"{profile}\"; add its file with --profiles"))?;
+            let members: BTreeMap<usize, Device> = members.into_iter().collect();
+            let entries = plan.rows().iter().filter_map(|(index, report)| {
+                let device = members.get(index)?;
+                Some((device, entry(device, report)?))
+            });
+            let failures: Vec<Failure> =
+                failures.iter().filter(|failure| members.values().any(|device| device.id == failure.device)).cloned().collect();
+            println!("{}", backtest::run(&Arc::clone(&loaded.profile), entries, &failures, &options));
+        }
+        Ok(())
+    }
+}
+
+fn entry(device: &Device, report: &Report) -> Option<Entry> {
+    match report {
+        Report::Telemetry { time, values } => Some(Entry {
+            device: Some(device.id.clone()),
+            received_at: *time,
+            body: Body::Sample(Sample {
+                time: *time,
+                seq: None,
+                values: values
+                    .iter()
+                    .filter_map(|(channel, value)| Some((ChannelId::new(channel).ok()?, value.clone())))
+                    .collect(),
+            }),
+        }),
+        Report::Event { .. } | Report::CommandResult { .. } => None,
+    }
+}
