@@ -13,7 +13,9 @@ use axum::{
     routing::post,
 };
 use desk::{Action, Actor, Event};
-use model::{Clock, Device, DeliveryState, Language, MessageChannel, OrgId, Person, Receiver, TicketId, TicketKind, Timestamp};
+use model::{
+    Clock, DeliveryState, Device, Language, MessageChannel, OrgId, Person, Receiver, TicketId, TicketKind, Timestamp,
+};
 use notify::{
     Notifier, Reply, Verb,
     twilio::{
@@ -146,14 +148,20 @@ async fn voice(
         (Key::Repeat | Key::Unknown(_) | Key::None, _, _) | (Key::Act(_), _, _) => false,
     };
     if matches!(press.key, Key::Act(_))
-        && let Err(failure) = callbacks.store.delivery_report(&press.provider_id, DeliveryState::Answered, None, now).await
+        && let Err(failure) =
+            callbacks.store.delivery_report(&press.provider_id, DeliveryState::Answered, None, now).await
     {
         return unavailable(&failure);
     }
     xml(callbacks.notifier.after_key(message, press.key, done))
 }
 
-async fn sms(State(callbacks): State<Callbacks>, uri: OriginalUri, headers: HeaderMap, Form(params): Form<Params>) -> Response {
+async fn sms(
+    State(callbacks): State<Callbacks>,
+    uri: OriginalUri,
+    headers: HeaderMap,
+    Form(params): Form<Params>,
+) -> Response {
     if let Err(refusal) = callbacks.verify(&uri, &headers, &params) {
         return refusal;
     }
@@ -213,7 +221,8 @@ async fn act(
 
 /// Somebody in or at a lift sent its plate's number: they join the open ticket and get its care page.
 async fn at_a_lift(callbacks: &Callbacks, sms: &InboundSms, now: Timestamp) -> Result<Option<String>, StoreError> {
-    let language = if sms.body.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)) { Language::Zh } else { Language::En };
+    let language =
+        if sms.body.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)) { Language::Zh } else { Language::En };
     let mut device: Option<Device> = None;
     for plate in notify::reply::plates(&sms.body) {
         device = callbacks.store.device_by_plate(&plate).await?;
@@ -237,7 +246,9 @@ async fn at_a_lift(callbacks: &Callbacks, sms: &InboundSms, now: Timestamp) -> R
     match callbacks.store.add_affected(device.org, ticket, &new, Actor::Hub, now).await {
         Ok(_) => Ok(None), // The care page's address is owed to them by now.
         Err(ApplyError::Store(failure)) => Err(failure),
-        Err(ApplyError::NotFound(_) | ApplyError::Transition(_)) => Ok(Some(answers::nothing_known(language, &device.name))),
+        Err(ApplyError::NotFound(_) | ApplyError::Transition(_)) => {
+            Ok(Some(answers::nothing_known(language, &device.name)))
+        }
     }
 }
 
@@ -260,9 +271,9 @@ async fn open_ticket(store: &Store, org: OrgId, device: &Device) -> Result<Optio
     };
     let tickets = store.tickets(org, &filter).await?.tickets;
     let kinds = [TicketKind::Entrapment, TicketKind::Breakdown, TicketKind::Outage];
-    Ok(kinds.into_iter().find_map(|kind| {
-        tickets.iter().find(|view| view.ticket.kind == kind).map(|view| (view.ticket.id, kind))
-    }))
+    Ok(kinds
+        .into_iter()
+        .find_map(|kind| tickets.iter().find(|view| view.ticket.kind == kind).map(|view| (view.ticket.id, kind))))
 }
 
 fn action(verb: Verb) -> Action {

@@ -1,12 +1,6 @@
 //! The command line.
 
-use std::{
-    io::Write as _,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Parser, Subcommand};
@@ -206,10 +200,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
                         .device(org, &device)
                         .await?
                         .ok_or_else(|| anyhow!("there is no device \"{device}\"; see `liftline device list`"))?;
-                    let profile = profiles
-                        .iter()
-                        .find(|loaded| loaded.profile.id == known.device.profile)
-                        .ok_or_else(|| anyhow!("the profile \"{}\" is not loaded; add it to hub.profiles", known.device.profile))?;
+                    let profile =
+                        profiles.iter().find(|loaded| loaded.profile.id == known.device.profile).ok_or_else(|| {
+                            anyhow!("the profile \"{}\" is not loaded; add it to hub.profiles", known.device.profile)
+                        })?;
                     let span = (from, to.unwrap_or(clock.now()));
                     tools::export::readings(&store, &profile.profile, org, &device, span, &mut out).await?
                 }
@@ -243,7 +237,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
                 UserAction::Add { username, name, role, language } => {
                     let org = tools::export::organisation(&store, organisation.as_deref()).await?;
                     let name = name.unwrap_or_else(|| username.clone());
-                    let login = tools::users::NewLogin { org, username, name, role: tools::users::role(&role)?, language };
+                    let login =
+                        tools::users::NewLogin { org, username, name, role: tools::users::role(&role)?, language };
                     let user = tools::users::add(&store, login, clock.now()).await?;
                     println!("Added {} ({}).", user.username, user.role.code());
                 }
@@ -266,7 +261,16 @@ async fn serve(file: &std::path::Path) -> anyhow::Result<()> {
     let (config, profiles) = tools::load_config(file)?;
     let shutdown = shutdown_on_signal()?;
     let listener = bind(config.hub.listen).await?;
-    let hub = Hub::start(config, profiles, Arc::new(SystemClock), install_metrics()?, listener, axum::Router::new(), &shutdown).await?;
+    let hub = Hub::start(
+        config,
+        profiles,
+        Arc::new(SystemClock),
+        install_metrics()?,
+        listener,
+        axum::Router::new(),
+        &shutdown,
+    )
+    .await?;
     if let Some(mqtt) = hub.mqtt {
         println!("mqtt: {mqtt}");
     }

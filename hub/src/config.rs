@@ -363,6 +363,10 @@ mod tests {
     #[test]
     fn enrolment_into_an_unknown_profile_is_refused() {
         let found = errors("[enrolment]\nauto_register = \"boat\"\norganisation = \"o\"\nsite = \"s\"\n");
-        assert!(found[0].starts_with("liftline.toml:2: there is no profile \"boat\"; use one of lift, "), "{}", found[0]);
+        assert!(
+            found[0].starts_with("liftline.toml:2: there is no profile \"boat\"; use one of lift, "),
+            "{}",
+            found[0]
+        );
     }
 }

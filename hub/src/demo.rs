@@ -235,7 +235,11 @@ async fn bind_or_any(port: u16) -> anyhow::Result<TcpListener> {
 
 /// The address as people on this machine reach it.
 fn reachable(address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() { SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()) } else { address }
+    if address.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
+    } else {
+        address
+    }
 }
 
 /// Makes an empty folder; refuses one that holds anything else.

@@ -107,7 +107,10 @@ impl Status {
         }
         if stats.damaged_entries > 0 {
             status.alarms.push(Localised::new(
-                format!("{} entries of the journal are damaged and were skipped. Check the disk.", stats.damaged_entries),
+                format!(
+                    "{} entries of the journal are damaged and were skipped. Check the disk.",
+                    stats.damaged_entries
+                ),
                 format!("日志中有 {} 条记录损坏并已跳过，请检查磁盘。", stats.damaged_entries),
             ));
         }

@@ -29,8 +29,20 @@ const DOWNLINKS: usize = 256;
 
 /// Starts every task of the hub.
 pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationToken) {
-    let Parts { config, clock, journal, store, notifier, profiles, directory, refresh, enrolment, front_door, web, mut status } =
-        parts;
+    let Parts {
+        config,
+        clock,
+        journal,
+        store,
+        notifier,
+        profiles,
+        directory,
+        refresh,
+        enrolment,
+        front_door,
+        web,
+        mut status,
+    } = parts;
     let stop = || shutdown.child_token();
     let (inbound, arrived) = mpsc::channel::<Inbound>(INBOUND);
     let mut downlinks = Vec::new();
@@ -61,7 +73,8 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     supervisor.add("intake", intake.run(stop()));
 
     // 3. Recorder: the journal's readings, events and rejects into the store.
-    let recorder = Recorder { journal: journal.clone(), store: store.clone(), directory: directory.clone(), clock: clock.clone() };
+    let recorder =
+        Recorder { journal: journal.clone(), store: store.clone(), directory: directory.clone(), clock: clock.clone() };
     supervisor.add("recorder", recorder.run(stop()));
 
     // 4. Watch: rules and forecasts; alerts, tickets and owed messages in one transaction.

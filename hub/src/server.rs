@@ -67,7 +67,10 @@ impl Web {
     /// If the listener fails.
     pub async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(self.listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await.context("serving the web")
+        axum::serve(self.listener, service)
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await
+            .context("serving the web")
     }
 }
 
@@ -98,9 +101,11 @@ impl Hub {
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let data_dir = &config.hub.data_dir;
-        std::fs::create_dir_all(data_dir).with_context(|| format!("creating the data folder {}", data_dir.display()))?;
+        std::fs::create_dir_all(data_dir)
+            .with_context(|| format!("creating the data folder {}", data_dir.display()))?;
         let journal = Journal::open(&data_dir.join("journal"), &config.journal).context("opening the journal")?;
-        let store = Store::open(&config.store_config(), desk_settings(&config)).await.context("opening the database")?;
+        let store =
+            Store::open(&config.store_config(), desk_settings(&config)).await.context("opening the database")?;
         for loaded in &profiles {
             store.ensure_profile(&loaded.profile).await.context("making room for a profile's readings")?;
         }
@@ -109,7 +114,10 @@ impl Hub {
         let (credentials_sender, credentials) = watch::channel(Arc::new(Credentials::default()));
         let refresh = RefreshDirectory {
             store: store.clone(),
-            profiles: profiles.iter().map(|loaded| (loaded.profile.id.clone(), loaded.profile.clone())).collect::<HashMap<_, _>>(),
+            profiles: profiles
+                .iter()
+                .map(|loaded| (loaded.profile.id.clone(), loaded.profile.clone()))
+                .collect::<HashMap<_, _>>(),
             enrolment: config.enrolment.as_ref().map(enrolment_secret).transpose()?.flatten(),
             directory: directory_sender,
             credentials: credentials_sender,
@@ -140,7 +148,11 @@ impl Hub {
         };
         let router = Router::new()
             .merge(health::router(system, metrics))
-            .merge(callbacks::router(Callbacks { store: store.clone(), notifier: notifier.clone(), clock: clock.clone() }))
+            .merge(callbacks::router(Callbacks {
+                store: store.clone(),
+                notifier: notifier.clone(),
+                clock: clock.clone(),
+            }))
             .merge(extra)
             .merge(board::router(board));
         let grace = config.hub.shutdown_grace;
@@ -184,10 +196,9 @@ fn enrolment_secret(settings: &EnrolmentConfig) -> anyhow::Result<Option<[u8; 32
 
 async fn enrolment(settings: &EnrolmentConfig, store: &Store, clock: &Arc<dyn Clock>) -> anyhow::Result<Enrolment> {
     let name = &settings.organisation;
-    let org = store
-        .org_by_name(name)
-        .await?
-        .ok_or_else(|| anyhow!("enrolment.organisation: there is no \"{name}\"; make it with `liftline import FILE.toml`"))?;
+    let org = store.org_by_name(name).await?.ok_or_else(|| {
+        anyhow!("enrolment.organisation: there is no \"{name}\"; make it with `liftline import FILE.toml`")
+    })?;
     let site = crate::tools::organisation::ensure_site(store, org.id, &settings.site, "", "UTC", clock.now()).await?;
     Ok(Enrolment {
         store: store.clone(),

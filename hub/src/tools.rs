@@ -1,6 +1,5 @@
 //! The command-line tools that work on a hub's store beside it.
 
-
 pub mod backtest;
 pub mod devices;
 pub mod export;

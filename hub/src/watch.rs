@@ -129,12 +129,14 @@ impl Watch {
             state.at[lane] = offset;
             if lane == 0 {
                 // Telemetry is measured by its lag: it may have been buffered for hours.
-                histogram!("liftline_watch_delay_seconds").record(self.clock.now().since(entry.received_at).as_secs_f64());
+                histogram!("liftline_watch_delay_seconds")
+                    .record(self.clock.now().since(entry.received_at).as_secs_f64());
             }
         }
         for (lane, at) in Lane::ALL.into_iter().zip(state.at) {
             #[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^52")]
-            gauge!("liftline_watch_lag_entries", "lane" => lane.to_string()).set((self.journal.head(lane).0 - at.0) as f64);
+            gauge!("liftline_watch_lag_entries", "lane" => lane.to_string())
+                .set((self.journal.head(lane).0 - at.0) as f64);
         }
         state.changed |= read > 0;
         // While entries are waiting, time is where they are: an absence is not found before what would disprove it.
@@ -313,7 +315,10 @@ mod tests {
     }
 
     fn taken(lanes: [Vec<(Offset, Entry)>; 2], strictly: bool) -> Vec<(usize, i64)> {
-        in_order(lanes.into(), strictly).into_iter().map(|(lane, _, entry)| (lane, entry.received_at.as_millis())).collect()
+        in_order(lanes.into(), strictly)
+            .into_iter()
+            .map(|(lane, _, entry)| (lane, entry.received_at.as_millis()))
+            .collect()
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AlertId, ChannelId, DeviceId, Localised, OrgId, ProfileId, RuleId, RunbookId, SiteId, Timestamp, Unit, Value};
+use crate::{
+    AlertId, ChannelId, DeviceId, Localised, OrgId, ProfileId, RuleId, RunbookId, SiteId, Timestamp, Unit, Value,
+};
 
 /// What kind of ticket an alert belongs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

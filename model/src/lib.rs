@@ -17,7 +17,9 @@ pub mod time;
 pub mod unit;
 pub mod value;
 
-pub use alert::{Alert, AlertChange, AlertSource, Evidence, ForecastEvidence, Observation, Scope, Severity, TicketKind};
+pub use alert::{
+    Alert, AlertChange, AlertSource, Evidence, ForecastEvidence, Observation, Scope, Severity, TicketKind,
+};
 pub use entry::{Body, CommandResult, CommandState, Entry, Event, Lane, Reject, RejectReason, Sample, Status};
 pub use id::{
     AffectedId, AlertId, ChannelId, CommandId, DeviceId, IdError, OrgId, OutboxId, PersonId, ProfileId, RotaId, RuleId,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AffectedId, Language, Localised, MilestoneKind, OrgId, OutboxId, PersonId, Receiver, RescueLevel, Severity, TicketId,
-    TicketKind, Timestamp,
+    AffectedId, Language, Localised, MilestoneKind, OrgId, OutboxId, PersonId, Receiver, RescueLevel, Severity,
+    TicketId, TicketKind, Timestamp,
 };
 
 /// Why a message is sent.

@@ -144,7 +144,9 @@ pub enum Misfit {
         value: String,
     },
     /// The value cannot be true.
-    #[error("channel \"{channel}\" reads {value} {unit}, outside what is physically possible ({min} to {max} {unit}); check the sensor or the unit it sends")]
+    #[error(
+        "channel \"{channel}\" reads {value} {unit}, outside what is physically possible ({min} to {max} {unit}); check the sensor or the unit it sends"
+    )]
     Range {
         /// The channel.
         channel: ChannelId,

@@ -22,7 +22,10 @@ pub fn no_such_ticket(language: Language) -> String {
 /// The ticket took it.
 pub fn done(language: Language, number: u64, action: &Action) -> String {
     let (en, zh) = match action {
-        Action::Acknowledge => ("it is yours, thank you. Reply g when you set off, h when you are there.", "已由您接单，谢谢。出发请回复 g，到场请回复 h。"),
+        Action::Acknowledge => (
+            "it is yours, thank you. Reply g when you set off, h when you are there.",
+            "已由您接单，谢谢。出发请回复 g，到场请回复 h。",
+        ),
         Action::Decline => ("noted that you cannot come. Others are called.", "已记录您不能前往，将呼叫其他人员。"),
         Action::Escalate => ("the next level is called.", "正在呼叫下一级。"),
         Action::Assign { .. } => ("assigned.", "已指派。"),
@@ -52,7 +55,9 @@ pub fn nothing_known(language: Language, device: &str) -> String {
         Language::En => format!(
             "Liftline: {device} reports no fault at this moment. If you are shut in, press the alarm button in the car and, in danger, call the emergency number."
         ),
-        Language::Zh => format!("Liftline：{device}目前没有故障报告。若您被困，请按轿厢内的报警按钮；如有危险请拨打紧急电话。"),
+        Language::Zh => {
+            format!("Liftline：{device}目前没有故障报告。若您被困，请按轿厢内的报警按钮；如有危险请拨打紧急电话。")
+        }
     }
 }
 

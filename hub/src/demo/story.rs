@@ -109,7 +109,10 @@ impl Story {
         };
         for milestone in &ticket.milestones {
             if progress.told.insert((ticket.id, milestone.kind)) {
-                self.say(&format!("#{} {} · {place} · {} · {}", ticket.number, ticket.kind, milestone.kind, milestone.proof.en));
+                self.say(&format!(
+                    "#{} {} · {place} · {} · {}",
+                    ticket.number, ticket.kind, milestone.kind, milestone.proof.en
+                ));
             }
         }
         if ticket.kind == TicketKind::Forecast
@@ -205,7 +208,8 @@ fn devices(ticket: &Ticket) -> usize {
 fn missing(tickets: &[TicketView], progress: &Progress) -> Vec<String> {
     let mut missing = Vec::new();
     let forecast = tickets.iter().any(|view| {
-        view.ticket.kind == TicketKind::Forecast && view.ticket.alerts.first().is_some_and(|alert| !alert.reason.en.is_empty())
+        view.ticket.kind == TicketKind::Forecast
+            && view.ticket.alerts.first().is_some_and(|alert| !alert.reason.en.is_empty())
     });
     if !forecast {
         missing.push("a forecast ticket with its reason".to_owned());
@@ -245,7 +249,8 @@ fn missing(tickets: &[TicketView], progress: &Progress) -> Vec<String> {
         None => missing.push("the power cut's ticket".to_owned()),
     }
     if let Some(breakdowns) = dark.get(&TicketKind::Breakdown) {
-        missing.push(format!("{} breakdown tickets at the dark site are the power cut counted again", breakdowns.len()));
+        missing
+            .push(format!("{} breakdown tickets at the dark site are the power cut counted again", breakdowns.len()));
     }
     missing
 }

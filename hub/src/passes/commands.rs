@@ -59,7 +59,9 @@ impl Reconciler for SendCommands {
                 }
                 match answer.await {
                     Ok(Ok(())) => taken = true,
-                    Ok(Err(reason)) => warn!(command.id = %command.id, device.id = %command.device, reason, "not sent yet"),
+                    Ok(Err(reason)) => {
+                        warn!(command.id = %command.id, device.id = %command.device, reason, "not sent yet")
+                    }
                     Err(_) => {} // The link stopped.
                 }
             }

@@ -47,7 +47,8 @@ impl Reconciler for Deliver {
             if claimed.is_empty() {
                 return Ok(());
             }
-            let mut sending = stream::iter(claimed.into_iter().map(|claim| self.deliver(claim))).buffer_unordered(PARALLEL);
+            let mut sending =
+                stream::iter(claimed.into_iter().map(|claim| self.deliver(claim))).buffer_unordered(PARALLEL);
             while let Some(recorded) = sending.next().await {
                 recorded?;
             }

@@ -37,7 +37,8 @@ pub struct FailedAt(Failure);
 impl FromStr for FailedAt {
     type Err = anyhow::Error;
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (device, at) = text.split_once('=').ok_or_else(|| anyhow!("write DEVICE=TIME, such as bearing-1=2004-02-19T06:02:39Z"))?;
+        let (device, at) =
+            text.split_once('=').ok_or_else(|| anyhow!("write DEVICE=TIME, such as bearing-1=2004-02-19T06:02:39Z"))?;
         Ok(Self(Failure { device: DeviceId::new(device)?, at: at.parse::<Timestamp>()? }))
     }
 }
@@ -51,7 +52,9 @@ impl Backtest {
         let profiles = Config::profiles(&self.profiles).map_err(all_problems)?;
         let plan = ReplayPlan::load(&self.mapping, &self.data, None)?;
         let failures: Vec<Failure> = self.failed.into_iter().map(|failed| failed.0).collect();
-        if let Some(stranger) = failures.iter().find(|failure| !plan.devices().iter().any(|device| device.id == failure.device)) {
+        if let Some(stranger) =
+            failures.iter().find(|failure| !plan.devices().iter().any(|device| device.id == failure.device))
+        {
             bail!("the recording has no device \"{}\"; --failed must name one of its devices", stranger.device);
         }
         let options = Options { horizon: self.horizon.unwrap_or(Options::default().horizon), ..Options::default() };
@@ -77,8 +80,11 @@ impl Backtest {
                 let device = members.get(index)?;
                 Some((device, entry(device, report)?))
             });
-            let failures: Vec<Failure> =
-                failures.iter().filter(|failure| members.values().any(|device| device.id == failure.device)).cloned().collect();
+            let failures: Vec<Failure> = failures
+                .iter()
+                .filter(|failure| members.values().any(|device| device.id == failure.device))
+                .cloned()
+                .collect();
             println!("{}", backtest::run(&Arc::clone(&loaded.profile), entries, &failures, &options));
         }
         Ok(())

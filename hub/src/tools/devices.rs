@@ -3,11 +3,7 @@
 //! Columns: `device`, `profile`, `site` (required); `name`, `plate`, `secret`, `address`, `time_zone` (optional). Sites
 //! that do not exist are made. A device without a secret gets a new one, which is printed once and not kept in clear.
 
-use std::{
-    collections::HashMap,
-    io::Write,
-    path::Path,
-};
+use std::{collections::HashMap, io::Write, path::Path};
 
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -97,7 +93,8 @@ pub async fn import(
         };
         let name = if row.name.is_empty() { id.to_string() } else { row.name };
         let plate = Some(row.plate).filter(|plate| !plate.is_empty());
-        devices.push((Device { id, org, site, profile, name, plate }, secret.map(|secret| gateway::secret_hash(&secret))));
+        devices
+            .push((Device { id, org, site, profile, name, plate }, secret.map(|secret| gateway::secret_hash(&secret))));
     }
     store.upsert_devices(&devices, &AuditActor::CommandLine, now).await.context("registering the devices")?;
     for (device, secret) in &fresh {

@@ -96,7 +96,9 @@ pub async fn tickets(store: &Store, org: OrgId, out: &mut dyn Write) -> anyhow::
 pub async fn organisation(store: &Store, name: Option<&str>) -> anyhow::Result<OrgId> {
     if let Some(name) = name {
         let org = store.org_by_name(name).await?;
-        return org.map(|org| org.id).ok_or_else(|| anyhow!("there is no organisation \"{name}\"; see `liftline import`"));
+        return org
+            .map(|org| org.id)
+            .ok_or_else(|| anyhow!("there is no organisation \"{name}\"; see `liftline import`"));
     }
     match store.list_orgs().await?.as_slice() {
         [] => Err(anyhow!("there is no organisation yet; make one with `liftline import FILE.toml`")),

@@ -4,9 +4,7 @@
 use std::{collections::HashMap, path::Path};
 
 use anyhow::{Context as _, anyhow};
-use model::{
-    Language, MessageChannel, OrgId, PersonId, PersonRole, Receiver, RescueLevel, Site, SiteId, Timestamp,
-};
+use model::{Language, MessageChannel, OrgId, PersonId, PersonRole, Receiver, RescueLevel, Site, SiteId, Timestamp};
 use serde::Deserialize;
 use store::{AuditActor, NewPerson, NewRota, NewSite, Store, Subscription};
 
@@ -135,8 +133,7 @@ pub async fn import_organisation(
             imported.sites += 1;
         }
     }
-    let sites: HashMap<String, SiteId> =
-        store.sites(org).await?.into_iter().map(|site| (site.name, site.id)).collect();
+    let sites: HashMap<String, SiteId> = store.sites(org).await?.into_iter().map(|site| (site.name, site.id)).collect();
     let site = |name: &str| {
         sites.get(name).copied().ok_or_else(|| anyhow!("there is no site \"{name}\"; add it under [[sites]] first"))
     };
@@ -172,7 +169,10 @@ pub async fn import_organisation(
             .members
             .iter()
             .map(|name| {
-                people.get(name).copied().ok_or_else(|| anyhow!("the rota names \"{name}\", who is not under [[people]]"))
+                people
+                    .get(name)
+                    .copied()
+                    .ok_or_else(|| anyhow!("the rota names \"{name}\", who is not under [[people]]"))
             })
             .collect::<Result<_, _>>()?;
         let rota = NewRota {
@@ -206,12 +206,7 @@ pub async fn ensure_site(
     if let Some(site) = store.site_by_name(org, name).await? {
         return Ok(site);
     }
-    let site = NewSite {
-        org,
-        name: name.to_owned(),
-        address: address.to_owned(),
-        time_zone: time_zone.to_owned(),
-    };
+    let site = NewSite { org, name: name.to_owned(), address: address.to_owned(), time_zone: time_zone.to_owned() };
     store.create_site(&site, now).await.with_context(|| format!("registering the site {name}"))
 }
 

@@ -1,6 +1,10 @@
 //! `liftline simulate`: a simulated fleet, or a recording replayed as one, against any broker.
 
-use std::{collections::HashMap, path::{Path, PathBuf}, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
@@ -111,7 +115,13 @@ impl Simulate {
         Ok(())
     }
 
-    async fn replay(&self, mapping: &Path, data: &Path, target: &FleetTarget, shutdown: CancellationToken) -> anyhow::Result<()> {
+    async fn replay(
+        &self,
+        mapping: &Path,
+        data: &Path,
+        target: &FleetTarget,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
         let mapping = mapping.to_str().context("the mapping's path is not UTF-8")?;
         let plan = ReplayPlan::load(mapping, data, self.inventory.as_deref())?;
         if let Some(file) = &self.devices {

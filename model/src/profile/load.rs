@@ -6,8 +6,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    AbsenceOf, Channel, ChannelKind, CommandKind, Condition, Detector, Direction, EventKind, Forecast, Located, Profile,
-    ProfileError, Rule, Runbook, Signal,
+    AbsenceOf, Channel, ChannelKind, CommandKind, Condition, Detector, Direction, EventKind, Forecast, Located,
+    Profile, ProfileError, Rule, Runbook, Signal,
 };
 use crate::{ChannelId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, duration, text};
 
@@ -227,7 +227,11 @@ impl Profile {
         }
         let raw: RawFile = toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
-            source.error(start, error.message().trim_end().replace('\n', "; "), "see docs/profiles.md for the keys and their values")
+            source.error(
+                start,
+                error.message().trim_end().replace('\n', "; "),
+                "see docs/profiles.md for the keys and their values",
+            )
         })?;
         let channels = channels(&source, raw.channels)?;
         let events = events(&source, raw.events)?;
@@ -238,7 +242,11 @@ impl Profile {
             if seen.insert(id.clone()) {
                 Ok(())
             } else {
-                Err(source.error(offset, format!("the name \"{id}\" is used twice"), "give every rule, detector and forecast its own name"))
+                Err(source.error(
+                    offset,
+                    format!("the name \"{id}\" is used twice"),
+                    "give every rule, detector and forecast its own name",
+                ))
             }
         };
         let mut rules = Vec::with_capacity(raw.rules.len());
@@ -287,23 +295,43 @@ fn channels(source: &Source<'_>, raw: Vec<Spanned<RawChannel>>) -> Result<Vec<Ch
         let raw = spanned.into_inner();
         let id = raw.id;
         if matches!(id.as_str(), "device" | "time" | "seq") {
-            return Err(source.error(start, format!("\"{id}\" is the name of a column of its own"), "choose another channel name"));
+            return Err(source.error(
+                start,
+                format!("\"{id}\" is the name of a column of its own"),
+                "choose another channel name",
+            ));
         }
         if channels.iter().any(|channel| channel.id == id) {
-            return Err(source.error(start, format!("the channel \"{id}\" is declared twice"), "remove one of the two"));
+            return Err(source.error(
+                start,
+                format!("the channel \"{id}\" is declared twice"),
+                "remove one of the two",
+            ));
         }
         let kind = match raw.kind {
             RawType::Number => {
                 let unit = raw.unit.ok_or_else(|| {
-                    source.error(start, format!("the number channel \"{id}\" has no unit"), "add unit = \"…\" (\"1\" for a pure number)")
+                    source.error(
+                        start,
+                        format!("the number channel \"{id}\" has no unit"),
+                        "add unit = \"…\" (\"1\" for a pure number)",
+                    )
                 })?;
                 let range = raw.range.ok_or_else(|| {
-                    source.error(start, format!("the number channel \"{id}\" has no range"), "add range = [least, greatest] that is physically possible")
+                    source.error(
+                        start,
+                        format!("the number channel \"{id}\" has no range"),
+                        "add range = [least, greatest] that is physically possible",
+                    )
                 })?;
                 let offset = range.span().start;
                 let [min, max] = range.into_inner();
                 if !(min.is_finite() && max.is_finite() && min < max) {
-                    return Err(source.error(offset, format!("the range of \"{id}\" is empty or not finite"), "write the lesser value first"));
+                    return Err(source.error(
+                        offset,
+                        format!("the range of \"{id}\" is empty or not finite"),
+                        "write the lesser value first",
+                    ));
                 }
                 ChannelKind::Number { unit, min, max }
             }
@@ -311,7 +339,11 @@ fn channels(source: &Source<'_>, raw: Vec<Spanned<RawChannel>>) -> Result<Vec<Ch
             RawType::Text => ChannelKind::Text { max_len: raw.max_len.unwrap_or(256).min(4096) },
             RawType::State => {
                 let states = raw.states.filter(|states| !states.is_empty()).ok_or_else(|| {
-                    source.error(start, format!("the state channel \"{id}\" names no states"), "add states = [\"…\", …]")
+                    source.error(
+                        start,
+                        format!("the state channel \"{id}\" names no states"),
+                        "add states = [\"…\", …]",
+                    )
                 })?;
                 ChannelKind::State { states }
             }
@@ -333,7 +365,11 @@ fn events(source: &Source<'_>, raw: Vec<Spanned<RawEvent>>) -> Result<Vec<EventK
             return Err(source.error(start, "an event code must have 1 to 64 characters", "shorten it"));
         }
         if events.iter().any(|event| event.code == code) {
-            return Err(source.error(start, format!("the event \"{code}\" is declared twice"), "remove one of the two"));
+            return Err(source.error(
+                start,
+                format!("the event \"{code}\" is declared twice"),
+                "remove one of the two",
+            ));
         }
         events.push(EventKind { code, name });
     }
@@ -346,7 +382,11 @@ fn runbooks(source: &Source<'_>, raw: Vec<Spanned<RawRunbook>>) -> Result<Vec<Ru
         let start = spanned.span().start;
         let RawRunbook { id, title, steps, parts, tools, skill, duration } = spanned.into_inner();
         if runbooks.iter().any(|runbook| runbook.id == id) {
-            return Err(source.error(start, format!("the runbook \"{id}\" is declared twice"), "remove one of the two"));
+            return Err(source.error(
+                start,
+                format!("the runbook \"{id}\" is declared twice"),
+                "remove one of the two",
+            ));
         }
         runbooks.push(Runbook { id, title, steps, parts, tools, skill, duration });
     }
@@ -428,14 +468,22 @@ impl Names<'_> {
                 (Some(channel), None) => AbsenceOf::Channel(self.channel(channel)?.id.clone()),
                 (None, Some(event)) => AbsenceOf::Event(self.event(event)?),
                 (Some(_), Some(event)) => {
-                    return Err(self.source.error(event.span().start, "an absence cannot be of a channel and of an event", "write two rules"));
+                    return Err(self.source.error(
+                        event.span().start,
+                        "an absence cannot be of a channel and of an event",
+                        "write two rules",
+                    ));
                 }
             };
             return Ok(Condition::Absence { of, after: absence.after });
         }
         if let Some(event) = raw.event.take() {
             if event.codes.is_empty() {
-                return Err(self.source.error(start, format!("the rule \"{}\" names no event codes", raw.id), "add at least one to codes"));
+                return Err(self.source.error(
+                    start,
+                    format!("the rule \"{}\" names no event codes", raw.id),
+                    "add at least one to codes",
+                ));
             }
             return Ok(Condition::Event {
                 codes: event.codes.iter().map(|code| self.event(code)).collect::<Result<_, _>>()?,

@@ -1,12 +1,12 @@
 """A real SMTP server for the tests: prints its port, then each message it accepts as one JSON line."""
 
+import asyncio
 import email
 import email.policy
 import json
 import signal
-import threading
 
-from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 
 
 class Printer:
@@ -27,10 +27,14 @@ class Printer:
         return "250 accepted"
 
 
-stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
-controller = Controller(Printer(), hostname="127.0.0.1", port=0)
-controller.start()
-print(controller.server.sockets[0].getsockname()[1], flush=True)
-stop.wait()
-controller.stop()
+async def main():
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    server = await loop.create_server(lambda: SMTP(Printer(), loop=loop, enable_SMTPUTF8=True), "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await stop.wait()
+    server.close()
+
+
+asyncio.run(main())

@@ -113,7 +113,7 @@ async fn whole_story(engine: Engine, way: Way) {
     }
     assert!(!earned.contains(&"en_route".to_owned()), "nobody said that they were on the way");
     assert!(care_page().await.contains("It is over."));
-    phones.sms(PERSON, "over", it::SOON).await;
+    phones.sms(PERSON, "The case is closed", it::SOON).await;
     assert!(phones.network.inbox(STATION).is_empty(), "the second level was not needed");
     let timeline = api.get(&format!("/api/v1/tickets/{id}")).await["timeline"].as_array().unwrap().len();
     assert!(timeline > 8);
