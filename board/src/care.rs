@@ -263,6 +263,7 @@ fn render<T>(
     let site_name = site.map_or("", |site| site.name.as_str());
     let name = care.device.as_ref().map_or(site_name, |device| device.name.as_str());
     let zone = site.and_then(|site| TimeZone::get(&site.time_zone).ok()).unwrap_or(TimeZone::UTC);
+    let zone_name = zone.iana_name().unwrap_or("UTC").to_owned();
     let timeline: Vec<TimelineEntry> = care.timeline.iter().map(|(_, entry)| entry.clone()).collect();
     let story = story::tell(&care.ticket, &care.affected, &timeline, name, &zone, language, now);
     let as_of = now.to_jiff().to_zoned(zone).strftime("%H:%M:%S").to_string();
@@ -280,6 +281,7 @@ fn render<T>(
         },
         story: &story,
         as_of: &as_of,
+        zone: &zone_name,
     })
 }
 

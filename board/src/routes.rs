@@ -71,6 +71,7 @@ fn table() -> Vec<Row> {
     vec![
         plain(Access::Public, routes!(api::openapi::description)),
         plain(Access::Public, routes!(auth::log_in)),
+        plain(Access::Public, routes!(auth::who)),
         plain(Access::Secret, routes!(auth::enter)),
         plain(VIEWER,         routes!(auth::log_out)),
         plain(VIEWER,         routes!(auth::me)),

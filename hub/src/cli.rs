@@ -204,6 +204,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
                         profiles.iter().find(|loaded| loaded.profile.id == known.device.profile).ok_or_else(|| {
                             anyhow!("the profile \"{}\" is not loaded; add it to hub.profiles", known.device.profile)
                         })?;
+                    store.ensure_profile(&profile.profile).await?;
                     let span = (from, to.unwrap_or(clock.now()));
                     tools::export::readings(&store, &profile.profile, org, &device, span, &mut out).await?
                 }

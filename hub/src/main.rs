@@ -1,6 +1,6 @@
 //! The `liftline` binary.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::Parser as _;
 use hub::cli::{Cli, run};
@@ -10,7 +10,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let quiet = "warn,hub=info";
     let filter = EnvFilter::try_from_env("LIFTLINE_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed before");
     }

@@ -111,6 +111,13 @@ pub struct Me {
     pub now: Timestamp,
 }
 
+/// Who is logged in, if anybody.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionView {
+    /// Null if nobody is.
+    pub me: Option<Me>,
+}
+
 /// A site, briefly.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SiteRef {

@@ -315,10 +315,18 @@ async fn messages(app: &App, session: &Session, found: &TicketView) -> Result<Ve
     let ticket = &found.ticket;
     let mut messages = app.store().outbox_for_ticket(session.org(), ticket.id).await?;
     messages.sort_by_key(|stored| std::cmp::Reverse((stored.message.created_at, stored.message.id)));
+    // People who only watch, such as a building's manager, are not on the ticket itself.
+    let strangers = messages.iter().filter_map(|stored| stored.message.person);
+    let people = if strangers.into_iter().any(|person| ticket.responders.iter().all(|r| r.person != person)) {
+        app.store().people(session.org()).await?
+    } else {
+        Vec::new()
+    };
     let name_of = |message: &model::OutboxMessage| {
         let responder = || {
             let person = message.person?;
-            ticket.responders.iter().find(|r| r.person == person).map(|r| r.name.clone())
+            let paged = ticket.responders.iter().find(|r| r.person == person).map(|r| r.name.clone());
+            paged.or_else(|| people.iter().find(|known| known.id == person).map(|known| known.name.clone()))
         };
         let affected = || {
             let affected = message.affected?;

@@ -1,8 +1,8 @@
 //! From the hub's own types to what the API says.
 
 use model::{
-    Alert, AlertSource, DeviceId, Directory, Evidence, ForecastEvidence, Localised, Observation, Profile, Receiver,
-    Site, Timestamp,
+    Alert, AlertSource, DeviceId, Directory, ForecastEvidence, Localised, Observation, Profile, Receiver, RuleId, Site,
+    Timestamp,
     profile::{Channel, ChannelKind, Condition, Runbook},
 };
 use store::{Command, TicketView, UserRole};
@@ -101,6 +101,7 @@ pub(crate) fn ticket(view: &TicketView) -> TicketSummary {
             .map(|milestone| MilestoneView { kind: milestone.kind, at: milestone.at, actor: None, proof: None })
             .collect(),
         level: ticket.escalation.level.map(model::RescueLevel::number),
+        calling: ticket.escalation.calling,
         next_at: ticket.next_due(),
         alerts_open: ticket.open_alerts().count(),
         alerts_total: ticket.alerts.len(),
@@ -170,7 +171,7 @@ pub(crate) fn ticket_alert(directory: &Directory, alert: &desk::TicketAlert, who
         severity: alert.severity,
         raised_at: alert.raised_at,
         cleared_at: alert.cleared_at,
-        evidence: whole.map(|whole| evidence(&whole.evidence)),
+        evidence: whole.map(|whole| evidence(directory, whole)),
     }
 }
 
@@ -186,30 +187,47 @@ pub(crate) fn alert(directory: &Directory, alert: &Alert) -> AlertView {
         severity: alert.severity,
         raised_at: alert.raised_at,
         cleared_at: alert.cleared_at,
-        evidence: Some(evidence(&alert.evidence)),
+        evidence: Some(evidence(directory, alert)),
     }
 }
 
-fn evidence(evidence: &Evidence) -> EvidenceView {
+fn evidence(directory: &Directory, alert: &Alert) -> EvidenceView {
+    let evidence = &alert.evidence;
+    let profile = directory.find(&alert.device).map(|(_, profile)| profile.as_ref());
     EvidenceView {
         summary: evidence.summary.clone(),
         condition: evidence.condition.clone(),
         from: evidence.from,
         to: evidence.to,
-        observations: evidence.observations.iter().map(observation).collect(),
+        observations: evidence.observations.iter().map(|seen| observation(profile, &alert.rule, seen)).collect(),
         clears_when: evidence.clears_when.clone(),
         forecast: evidence.forecast.as_ref().map(forecast),
     }
 }
 
-fn observation(observation: &Observation) -> ObservationView {
+fn observation(profile: Option<&Profile>, rule: &RuleId, observation: &Observation) -> ObservationView {
+    let name = observation.name.as_str();
     ObservationView {
         name: observation.name.clone(),
+        title: profile.and_then(|profile| observed(profile, rule, name)).unwrap_or_else(|| Localised::new(name, name)),
         value: observation.value.clone(),
         unit: observation.unit.map(model::Unit::display),
         time: observation.time,
         supports: observation.supports,
     }
+}
+
+/// What people call something that evidence names: a signal of the rule, a channel or an event.
+fn observed(profile: &Profile, rule: &RuleId, name: &str) -> Option<Localised> {
+    let signal = || {
+        let Condition::Fusion { signals, .. } = &profile.rules.iter().find(|known| known.id == *rule)?.condition else {
+            return None;
+        };
+        Some(&signals.iter().find(|signal| signal.id == name)?.name)
+    };
+    let channel = || Some(&profile.channel(name)?.name);
+    let event = || Some(&profile.event(name)?.name);
+    signal().or_else(channel).or_else(event).cloned()
 }
 
 pub(crate) fn forecast(forecast: &ForecastEvidence) -> ForecastView {

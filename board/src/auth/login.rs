@@ -13,7 +13,7 @@ use store::{NewSession, User};
 use super::{Peer, Session, cleared_cookie, password, session_cookie, session_token};
 use crate::{
     api::{
-        dto::{ErrorBody, LoginRequest, LoginResponse, Me, OrgView, UserView},
+        dto::{ErrorBody, LoginRequest, LoginResponse, Me, OrgView, SessionView, UserView},
         error::ApiError,
         extract::Body,
     },
@@ -154,11 +154,32 @@ pub(crate) async fn log_out(State(app): State<Shared>, headers: HeaderMap) -> Re
     (status = 401, description = "Not logged in", body = ErrorBody),
 ))]
 pub(crate) async fn me(State(app): State<Shared>, session: Session) -> Result<Json<Me>, ApiError> {
-    let org = app.store().org(session.org()).await?.ok_or_else(ApiError::not_logged_in)?;
-    Ok(Json(Me {
-        user: view(&session.user),
+    describe(&app, &session.user, session.csrf.clone()).await?.map(Json).ok_or_else(ApiError::not_logged_in)
+}
+
+/// Who is logged in, if anybody: for a page that has to find out, and for which "nobody" is no error.
+#[utoipa::path(get, path = "/api/v1/session", tag = "session", responses(
+    (status = 200, description = "The same as `/api/v1/me`, or null", body = SessionView),
+))]
+pub(crate) async fn who(State(app): State<Shared>, headers: HeaderMap) -> Result<Json<SessionView>, ApiError> {
+    let session = match session_token(&headers) {
+        Some(token) => app.store().session(token, app.now()).await?,
+        None => None,
+    };
+    let me = match session {
+        Some(session) => describe(&app, &session.user, session.csrf).await?,
+        None => None,
+    };
+    Ok(Json(SessionView { me }))
+}
+
+/// Null if the user's organisation is gone.
+async fn describe(app: &App, user: &User, csrf: String) -> Result<Option<Me>, ApiError> {
+    let org = app.store().org(user.org).await?;
+    Ok(org.map(|org| Me {
+        user: view(user),
         org: OrgView { id: org.id, name: org.name },
-        csrf: session.csrf.clone(),
+        csrf,
         now: app.now(),
     }))
 }

@@ -8,9 +8,15 @@
   var source = null, timer = 0, waitS = 5;
   if (!live || !seen) return;
 
+  // In the site's time zone, as all times of the page; in the telephone's own if it does not know that zone.
+  function clock(time) {
+    var language = document.documentElement.lang, form = { hour12: false, timeZone: data.zone };
+    try { return time.toLocaleTimeString(language, form); } catch (unknown) { form.timeZone = undefined; }
+    return time.toLocaleTimeString(language, form);
+  }
   function draw() {
-    var time = new Date(heardAt).toLocaleTimeString(document.documentElement.lang, { hour12: false });
-    var text = (lost ? data.lost : data.connected).replace('{time}', time);
+    var words = lost ? data.lost : over ? data.asOf : data.connected;
+    var text = words.replace('{time}', clock(new Date(heardAt)));
     if (seen.textContent !== text) seen.textContent = text;
     seen.className = lost ? 'lost' : '';
   }

@@ -46,6 +46,8 @@ pub(super) struct View<'a> {
     pub story: &'a Story,
     /// The hub's time of day at the site.
     pub as_of: &'a str,
+    /// The site's IANA time zone: the script tells times in it too.
+    pub zone: &'a str,
 }
 
 /// What the script fetches: the same content as the page.
@@ -83,7 +85,8 @@ pub(super) fn page(view: &View<'_>) -> String {
                 @if !state.over { noscript { meta http-equiv="refresh" content="10"; } }
             }
             body data-mark=(state.mark) data-over=(u8::from(state.over)) data-connected=(labels.connected)
-                data-lost=(labels.lost) data-state={ (path) "/state?lang=" (view.language) }
+                data-lost=(labels.lost) data-as-of={ (labels.as_of) " {time}" } data-zone=(view.zone)
+                data-state={ (path) "/state?lang=" (view.language) }
                 data-stream={ (path) "/stream?lang=" (view.language) } {
                 header {
                     span { (labels.ticket) " " (view.number) }
@@ -159,10 +162,10 @@ fn live(view: &View<'_>) -> Markup {
 fn place(labels: &Labels, view: &View<'_>) -> Markup {
     html! {
         section.card {
-            h2 { (labels.where_title) }
+            h2 { @if view.story.over { (labels.where_over) } @else { (labels.where_title) } }
             p { strong { (view.place.name) } }
             @if let Some(plate) = view.place.plate { p { (labels.plate) " " strong { (plate) } } }
-            @if view.place.site != view.place.name { p { (view.place.site) } }
+            @if !view.place.name.starts_with(view.place.site) { p { (view.place.site) } }
             p { (view.place.address) }
         }
     }

@@ -138,6 +138,7 @@ impl Case {
             place: Place { name: "Lift 2", plate: Some("330122"), site: "Tower <A>", address: "1 Main Rd & Co" },
             story: &story,
             as_of: "08:00:00",
+            zone: "Asia/Shanghai",
         });
         assert!(page.len() < 50_000, "the page has {} bytes", page.len());
         assert!(!page.contains("SECRET NAME") && !page.contains("INTERNAL") && !page.contains("13812345678"));

@@ -26,7 +26,7 @@ fn sample(board: &TestBoard, care: &str, route: &RouteInfo) -> Sample {
     let device = path.replace("{id}", board.ours.device.id.as_str());
     let secret = path.replace("{token}", care.trim_start_matches("/c/"));
     match (route.method.as_str(), path) {
-        ("GET", "/api/v1/openapi.json" | "/api/v1/me" | "/api/v1/tickets" | "/api/v1/devices" | "/api/v1/sites")
+        ("GET", "/api/v1/openapi.json" | "/api/v1/session" | "/api/v1/me" | "/api/v1/tickets" | "/api/v1/devices" | "/api/v1/sites")
         | ("GET", "/api/v1/people" | "/api/v1/rejects" | "/api/v1/system" | "/api/v1/stream") => ok(path.to_owned()),
         ("POST", "/api/v1/login") => Sample {
             expect: StatusCode::UNAUTHORIZED,
@@ -73,7 +73,7 @@ fn rank(role: UserRole) -> u8 {
 /// Who each route is for, written down a second time: a slip in the board's table is seen here.
 fn meant_for(route: &RouteInfo) -> Access {
     match (route.method.as_str(), route.path.as_str()) {
-        ("GET", "/api/v1/openapi.json") | ("POST", "/api/v1/login") => Access::Public,
+        ("GET", "/api/v1/openapi.json" | "/api/v1/session") | ("POST", "/api/v1/login") => Access::Public,
         (_, path) if path.starts_with("/c/") || path.starts_with("/login/") => Access::Secret,
         ("GET", "/api/v1/people" | "/api/v1/rejects" | "/api/v1/system") => Access::Role(UserRole::Dispatcher),
         ("GET", _) | ("POST", "/api/v1/logout") => Access::Role(UserRole::Viewer),

@@ -42,6 +42,18 @@ async fn a_password_opens_a_session_and_logging_out_ends_it() {
 }
 
 #[tokio::test]
+async fn nobody_is_an_answer_to_who_is_logged_in() {
+    let board = TestBoard::start().await;
+    let mut nobody = board.anonymous();
+    assert_eq!(nobody.get("/api/v1/session").await.json(), json!({ "me": null }));
+    nobody.cookie = Some("liftline_session=forged".to_owned());
+    assert_eq!(nobody.get("/api/v1/session").await.json(), json!({ "me": null }));
+    let viewer = board.as_role(UserRole::Viewer).await;
+    let answer = viewer.get("/api/v1/session").await.json();
+    assert_eq!(answer["me"], viewer.get("/api/v1/me").await.json());
+}
+
+#[tokio::test]
 async fn the_cookie_travels_only_over_tls_where_the_board_does() {
     let config = BoardConfig { public_url: "https://board.test".to_owned(), ..BoardConfig::default() };
     let board = TestBoard::start_with(config).await;

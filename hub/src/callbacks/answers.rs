@@ -45,7 +45,24 @@ pub fn done(language: Language, number: u64, action: &Action) -> String {
 pub fn refused(language: Language, number: u64, refusal: &TransitionError) -> String {
     match language {
         Language::En => format!("Liftline #{number}: not done. {refusal}."),
-        Language::Zh => format!("Liftline 工单 {number}：未执行。{refusal}"),
+        Language::Zh => format!("Liftline 工单 {number}：未执行。{}", refused_zh(refusal)),
+    }
+}
+
+fn refused_zh(refusal: &TransitionError) -> &'static str {
+    match refusal {
+        TransitionError::Closed { .. } => "工单已关闭。",
+        TransitionError::NotReleased { .. } => "仍可能有人被困，请先报告人员已救出（r）。",
+        TransitionError::OpenAlerts { .. } => "仍有未恢复的告警，请在看板上写明处理情况后关闭。",
+        TransitionError::NoteTooLong { .. } => "备注过长，请缩短。",
+        TransitionError::NoteEmpty => "备注为空。",
+        TransitionError::UnknownPerson => "该人员不在本组织中。",
+        TransitionError::NotEntrapment { .. } => "该工单不是困人事件，请报告到场（h）或关闭（c）。",
+        TransitionError::NotCalled { .. } => "只有被呼叫的人员可以拒绝；如需呼叫下一级请回复 e。",
+        TransitionError::NoLevels { .. } => "此类工单没有可呼叫的级别。",
+        TransitionError::NothingToCallFor { .. } => "所有告警均已恢复。",
+        TransitionError::NotAllowed => "只有响应人员和调度员可以执行此操作。",
+        TransitionError::TooManyAffected { .. } => "受影响人员已达上限，请写入备注。",
     }
 }
 

@@ -12,6 +12,9 @@ use crate::api::codes::{AlertSourceCode, SeverityCode};
 pub struct ObservationView {
     /// A channel, an event code, or the name of a fused signal.
     pub name: String,
+    /// What people call it.
+    #[schema(value_type = Text)]
+    pub title: Localised,
     /// Its value; null if it was missing.
     #[schema(value_type = Option<Object>)]
     pub value: Option<Value>,

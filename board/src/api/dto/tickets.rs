@@ -75,6 +75,9 @@ pub struct TicketSummary {
     pub milestones: Vec<MilestoneView>,
     /// The rescue level called last: 1, 2 or 3.
     pub level: Option<u8>,
+    /// True while people are being called: `next_at` is then the next call, otherwise the time by which somebody must
+    /// be on site.
+    pub calling: bool,
     /// When the next timer is due.
     #[schema(value_type = Option<String>, format = "date-time")]
     pub next_at: Option<Timestamp>,

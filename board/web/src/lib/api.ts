@@ -47,9 +47,9 @@ async function call<T>(method: string, path: string, body?: unknown, signal?: Ab
 export const get = <T>(path: string, signal?: AbortSignal) => call<T>("GET", path, undefined, signal);
 export const post = <T>(path: string, body: unknown = {}) => call<T>("POST", path, body);
 
-/** Who is logged in; remembers the token that changes need. */
-export async function me(): Promise<Me> {
-  const me = await get<Me>("/api/v1/me");
-  csrf = me.csrf;
+/** Who is logged in, if anybody; remembers the token that changes need. */
+export async function me(): Promise<Me | null> {
+  const { me } = await get<{ me: Me | null }>("/api/v1/session");
+  csrf = me?.csrf ?? "";
   return me;
 }

@@ -1,9 +1,9 @@
 // State that every page shares: who is logged in, the language, the address, the time, the live stream.
 
 import { ApiError, me as fetchMe } from "./api";
-import { clock, brief } from "./format";
+import { brief, clock, number } from "./format";
 import { TEXTS, fill, type PlainKey } from "./text";
-import type { Language, Me, Text, TicketSummary } from "./types";
+import type { Language, Me, Scalar, Text, TicketSummary } from "./types";
 
 class App {
   me = $state<Me | null>(null);
@@ -41,6 +41,16 @@ export function time(at: string): string {
   return clock(at, app.now, app.language);
 }
 
+/** A value as people read it: with its unit, "yes" for true, and the name of a state. */
+export function shown(value: Scalar | null, unit: string | null = null): string {
+  if (value === null) return t("missing_signal");
+  if (typeof value === "boolean" || value === "true" || value === "false")
+    return t(String(value) === "true" ? "yes" : "no");
+  const names: Record<string, string> = app.t.value;
+  const text = typeof value === "number" ? number(value) : (names[value] ?? value);
+  return unit ? `${text} ${unit}` : text;
+}
+
 /** What an error means, in the chosen language. */
 export function explain(failure: unknown): string {
   if (!(failure instanceof ApiError)) return String(failure);
@@ -48,15 +58,22 @@ export function explain(failure: unknown): string {
   return known[failure.code] ?? [failure.message, failure.remedy].filter(Boolean).join(" ");
 }
 
-export function setLanguage(language: Language): void {
+function applyLanguage(language: Language): void {
   app.language = language;
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+}
+
+/** Chooses the language; this browser remembers it. */
+export function setLanguage(language: Language): void {
+  applyLanguage(language);
   localStorage.setItem("language", language);
 }
 
 export function go(path: string, replace = false): void {
-  if (path !== location.pathname + location.search)
+  if (path !== location.pathname + location.search) {
     history[replace ? "replaceState" : "pushState"](null, "", path);
+    scrollTo(0, 0);
+  }
   app.path = path;
 }
 
@@ -71,20 +88,29 @@ export function follow(event: MouseEvent): void {
 export async function refreshMe(): Promise<void> {
   try {
     app.me = await fetchMe();
-    app.skew = Date.parse(app.me.now) - Date.now();
-    const chosen = localStorage.getItem("language");
-    setLanguage(chosen === "en" || chosen === "zh" ? chosen : app.me.user.language);
+    if (app.me) app.skew = Date.parse(app.me.now) - Date.now();
   } catch (failure) {
     app.me = null;
     if (!(failure instanceof ApiError)) throw failure;
-    setLanguage(navigator.language.startsWith("zh") ? "zh" : "en");
   } finally {
+    const chosen = localStorage.getItem("language");
+    const usual = app.me?.user.language ?? (navigator.language.startsWith("zh") ? "zh" : "en");
+    applyLanguage(chosen === "en" || chosen === "zh" ? chosen : usual);
     app.loaded = true;
   }
 }
 
 addEventListener("popstate", () => (app.path = location.pathname + location.search));
-setInterval(() => (app.now = Date.now() + app.skew), 1000);
+setInterval(() => {
+  app.now = Date.now() + app.skew;
+  // A stream that has gone silent without an error, as after a laptop's sleep, is as good as lost.
+  if (heardAt !== null && Date.now() - heardAt > SILENCE) app.staleSince ??= heardAt;
+}, 1000);
+
+/** The hub says something at least every 15 s. */
+const SILENCE = 40_000;
+/** When the stream, in this tab or another, last said something; null before it first did. */
+let heardAt: number | null = null;
 
 type Listener = {
   ticket?: (ticket: TicketSummary) => void;
@@ -105,6 +131,10 @@ type Heard =
   | { type: "resync" | "alive" | "lost" };
 
 function hear(heard: Heard): void {
+  if (heard.type !== "lost") {
+    heardAt = Date.now();
+    app.staleSince = null;
+  }
   switch (heard.type) {
     case "ticket":
       for (const listener of listeners) listener.ticket?.(heard.ticket);
@@ -113,14 +143,12 @@ function hear(heard: Heard): void {
       for (const listener of listeners) listener.device?.(heard.id);
       break;
     case "resync":
-      app.staleSince = null;
       for (const listener of listeners) listener.resync?.();
       break;
     case "alive":
-      app.staleSince = null;
       break;
     case "lost":
-      app.staleSince ??= Date.now();
+      app.staleSince ??= heardAt ?? Date.now();
       break;
   }
 }

@@ -38,6 +38,33 @@ export function clock(at: string, now: number, language: Language): string {
   }).format(time);
 }
 
+/** A duration as the hub writes it ("1h 30m"), as people read it. */
+export function spelled(text: string, language: Language): string {
+  const units: Record<string, string> =
+    language === "zh"
+      ? { d: "天", h: "小时", m: "分钟", s: "秒", ms: "毫秒" }
+      : { d: " d", h: " h", m: " min", s: " s", ms: " ms" };
+  return text
+    .replace(/(\d+)(ms|[dhms])\b/g, (_, count: string, unit: string) => `${count}${units[unit]}`)
+    .replaceAll(/ (?=\d)/g, language === "zh" ? "" : " ");
+}
+
+/** Times along an axis: the date where it changes, else the time of day; only dates where a step is a day or more. */
+export function ticks(seconds: number[], language: Language): string[] {
+  const date = new Intl.DateTimeFormat(tag(language), { day: "numeric", month: "short" });
+  const hour = new Intl.DateTimeFormat(tag(language), { hour: "2-digit", minute: "2-digit", hour12: false });
+  const daily = seconds.length > 1 && seconds[1]! - seconds[0]! >= 86_000;
+  let before = "";
+  return seconds.map((at) => {
+    const time = new Date(at * 1000);
+    const today = date.format(time);
+    const text = daily ? today : before && today !== before ? `${hour.format(time)}\n${today}` : hour.format(time);
+    const first = before === "" && !daily ? `${text}\n${today}` : text;
+    before = today;
+    return first;
+  });
+}
+
 /** The date alone. */
 export function day(at: string, language: Language): string {
   return new Intl.DateTimeFormat(tag(language), { day: "numeric", month: "short", year: "numeric" }).format(
@@ -48,7 +75,8 @@ export function day(at: string, language: Language): string {
 /** A number with as many digits as help. */
 export function number(value: number): string {
   const size = Math.abs(value);
-  return value.toLocaleString("en", {
+  const text = value.toLocaleString("en", {
     maximumFractionDigits: size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3,
   });
+  return text === "-0" ? "0" : text;
 }

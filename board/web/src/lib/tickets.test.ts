@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { merge, order } from "./tickets";
-import type { TicketSummary } from "./types";
+import { families, merge, order, place, runs } from "./tickets";
+import type { Alert, TicketSummary, TimelineEntry } from "./types";
 
 function ticket(number: number, change: Partial<TicketSummary> = {}): TicketSummary {
   return {
@@ -17,6 +17,7 @@ function ticket(number: number, change: Partial<TicketSummary> = {}): TicketSumm
     closed_at: null,
     milestones: [],
     level: null,
+    calling: false,
     next_at: null,
     alerts_open: 1,
     alerts_total: 1,
@@ -44,5 +45,36 @@ describe("tickets", () => {
     const newer = ticket(1, { version: 5 });
     expect(merge(newer, ticket(1, { version: 4 }))).toBe(newer);
     expect(merge(newer, ticket(1, { version: 6 })).version).toBe(6);
+  });
+});
+
+describe("places", () => {
+  const site = { id: "s", name: "Garden Court", address: "" };
+  const lift = (name: string) => ({ id: "d", name, plate: null });
+  it("name the site once", () => {
+    expect(place(ticket(1, { site, device: lift("Garden Court, lift 4") }))).toBe("Garden Court, lift 4");
+    expect(place(ticket(1, { site, device: lift("Lift 4") }))).toBe("Garden Court · Lift 4");
+    expect(place(ticket(1, { site }))).toBe("Garden Court");
+  });
+});
+
+describe("many of the same", () => {
+  const entry = (seq: number, type: string, title = "Mains lost") =>
+    ({ seq, at: "", actor: { kind: "device" }, what: { type, title: { en: title, zh: title } } }) as TimelineEntry;
+  it("are one run, unless there are few or something is between", () => {
+    const lines = [
+      ...[1, 2, 3].map((seq) => entry(seq, "alert_raised")),
+      entry(4, "opened"),
+      entry(5, "alert_raised"),
+      entry(6, "alert_raised", "Door stuck"),
+      entry(7, "alert_cleared"),
+    ];
+    expect(runs(lines, 3).map((run) => run.map(({ seq }) => seq))).toEqual([[1, 2, 3], [4], [5], [6], [7]]);
+  });
+  it("alerts of one rule are one family, the open ones first", () => {
+    const alert = (id: string, rule: string, cleared_at: string | null = null) =>
+      ({ id, rule, cleared_at, title: { en: rule, zh: rule } }) as Alert;
+    const found = families([alert("a", "x", "t"), alert("b", "y"), alert("c", "x"), alert("d", "z", "t")]);
+    expect(found.map((family) => family.map(({ id }) => id))).toEqual([["b"], ["c", "a"], ["d"]]);
   });
 });

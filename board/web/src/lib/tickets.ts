@@ -1,6 +1,6 @@
 // How tickets are ordered and merged on the board.
 
-import type { Severity, TicketSummary } from "./types";
+import type { Alert, Severity, TicketSummary, TimelineEntry } from "./types";
 
 const RANK: Record<Severity, number> = { critical: 0, major: 1, minor: 2, info: 3 };
 
@@ -21,4 +21,39 @@ export function order(tickets: TicketSummary[], state: "open" | "closed" | "all"
       waiting(a) - waiting(b) ||
       newest(a, b),
   );
+}
+
+/** Where a ticket's trouble is: the site once, even if the device's name begins with it. */
+export function place(ticket: Pick<TicketSummary, "site" | "device">): string {
+  if (!ticket.device) return ticket.site.name;
+  const { name } = ticket.device;
+  return name.startsWith(ticket.site.name) ? name : `${ticket.site.name} · ${name}`;
+}
+
+/** People still inside: those who were, until they are reported to be out. */
+export function stillInside(ticket: TicketSummary): number {
+  const out = ticket.status === "closed" || ticket.milestones.some(({ kind }) => kind === "released");
+  return out ? 0 : ticket.affected.inside;
+}
+
+/** Neighbours of a timeline that say the same of different devices, together; shorter runs than `least` stay apart. */
+export function runs(entries: TimelineEntry[], least = 3): TimelineEntry[][] {
+  const key = ({ what }: TimelineEntry) =>
+    what.type === "alert_raised" || what.type === "alert_cleared" ? `${what.type} ${what.title.en}` : null;
+  const found: TimelineEntry[][] = [];
+  for (const entry of entries) {
+    const run = found.at(-1);
+    if (run && key(entry) !== null && key(run[0]!) === key(entry)) run.push(entry);
+    else found.push([entry]);
+  }
+  return found.flatMap((run) => (run.length >= least ? [run] : run.map((entry) => [entry])));
+}
+
+/** Alerts of the same rule together, the open ones first; rules that still have open ones first. */
+export function families(alerts: Alert[]): Alert[][] {
+  const open = (alert: Alert) => (alert.cleared_at === null ? 0 : 1);
+  const found = new Map<string, Alert[]>();
+  for (const alert of alerts) found.set(alert.rule, [...(found.get(alert.rule) ?? []), alert]);
+  const sorted = [...found.values()].map((family) => family.sort((a, b) => open(a) - open(b)));
+  return sorted.sort((a, b) => open(a[0]!) - open(b[0]!));
 }

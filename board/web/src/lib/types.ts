@@ -55,6 +55,7 @@ export interface PersonRef {
   id: string;
   name: string;
 }
+export type PersonRole = "technician" | "rescue_station" | "fire_service" | "dispatcher" | "building_manager";
 export interface Actor {
   kind: "hub" | "device" | "person" | "user" | "affected" | "provider";
   id?: string;
@@ -81,6 +82,8 @@ export interface TicketSummary {
   closed_at: string | null;
   milestones: Milestone[];
   level: 1 | 2 | 3 | null;
+  /** While people are being called `next_at` is the next call, otherwise the time to be on site. */
+  calling: boolean;
   next_at: string | null;
   alerts_open: number;
   alerts_total: number;
@@ -92,6 +95,7 @@ export interface TicketSummary {
 export type Scalar = number | boolean | string;
 export interface Observation {
   name: string;
+  title: Text;
   value: Scalar | null;
   unit: string | null;
   time: string | null;
@@ -221,6 +225,7 @@ export interface DeviceDetail extends DeviceSummary {
     title: Text;
     severity: Severity;
     ticket: Kind;
+    life_safety: boolean;
     condition: string;
     origin: string | null;
   }[];
@@ -243,6 +248,8 @@ export interface Series {
 export interface Command {
   id: string;
   name: string;
+  title: Text;
+  requested_by: string;
   state: "queued" | "sent" | "delivered" | "applied" | "failed" | "expired";
   detail: string | null;
   created_at: string;
@@ -250,7 +257,7 @@ export interface Command {
 export interface Person {
   id: string;
   name: string;
-  role: string;
+  role: PersonRole;
 }
 export interface RejectPage {
   counts: Record<string, number>;
