@@ -37,28 +37,12 @@ impl Recorder {
     /// If the journal itself cannot be read.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let mut heads = Lane::ALL.map(|lane| self.journal.subscribe(lane));
-        let mut at = Lane::ALL.map(|lane| self.journal.cursor(CONSUMER, lane).unwrap_or_default());
         loop {
             for head in &mut heads {
                 head.mark_unchanged();
             }
-            let mut wrote = false;
-            for (lane, at) in Lane::ALL.into_iter().zip(&mut at) {
-                let entries = self.journal.read(lane, *at, MAX_BATCH)?;
-                if let Some((last, _)) = entries.last() {
-                    let last = *last;
-                    if !self.write(&entries, &shutdown).await {
-                        return Ok(());
-                    }
-                    *at = last;
-                    self.journal.set_cursor(CONSUMER, lane, last)?;
-                    wrote = true;
-                }
-                #[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^52")]
-                gauge!("liftline_recorder_lag_entries", "lane" => lane.to_string())
-                    .set((self.journal.head(lane).0 - at.0) as f64);
-            }
-            if wrote {
+            let Some(read) = self.pass(&shutdown).await? else { return Ok(()) };
+            if read > 0 {
                 continue;
             }
             let [events, telemetry] = &mut heads;
@@ -68,6 +52,30 @@ impl Recorder {
                 _ = telemetry.changed() => {}
             }
         }
+    }
+
+    /// Writes what is waiting, at most one batch a lane. Returns how many entries that was; `None` if the shutdown came
+    /// before they were written.
+    ///
+    /// # Errors
+    /// If the journal itself cannot be read.
+    pub async fn pass(&self, shutdown: &CancellationToken) -> anyhow::Result<Option<usize>> {
+        let mut read = 0;
+        for lane in Lane::ALL {
+            let at = self.journal.cursor(CONSUMER, lane).unwrap_or_default();
+            let entries = self.journal.read(lane, at, MAX_BATCH)?;
+            let last = entries.last().map_or(at, |(last, _)| *last);
+            if !entries.is_empty() && !self.write(&entries, shutdown).await {
+                return Ok(None);
+            }
+            // Also when nothing was read: a lane is trimmed only once every consumer has said where it stands.
+            self.journal.set_cursor(CONSUMER, lane, last)?;
+            read += entries.len();
+            #[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^52")]
+            gauge!("liftline_recorder_lag_entries", "lane" => lane.to_string())
+                .set(self.journal.head(lane).0.saturating_sub(last.0) as f64);
+        }
+        Ok(Some(read))
     }
 
     /// Writes until it succeeds; false if the shutdown came first.

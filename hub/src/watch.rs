@@ -51,7 +51,7 @@ pub struct Watch {
 }
 
 /// The engines and how far they have read.
-struct State {
+pub struct State {
     rules: Engine,
     predictor: Predictor,
     at: [Offset; 2],
@@ -87,16 +87,9 @@ impl Watch {
             for head in &mut heads {
                 head.mark_unchanged();
             }
-            let (mut changes, read) = self.step(&mut state)?;
-            if !state.compared && state.caught_up() && self.end_orphans(&state, &mut changes).await {
-                state.compared = true;
-            }
-            if !changes.is_empty() && !self.commit(&state, &changes, &shutdown).await {
+            let Some(read) = self.pass(&mut state, &shutdown).await? else {
                 return Ok(()); // Not committed: the same entries are read again after the restart.
-            }
-            if state.changed && self.clock.now().since(state.saved_at) >= SAVE_EVERY {
-                self.save(&mut state).await?;
-            }
+            };
             if shutdown.is_cancelled() {
                 break;
             }
@@ -112,6 +105,25 @@ impl Watch {
             }
         }
         self.save(&mut state).await
+    }
+
+    /// Takes what is waiting, at most one batch a lane, commits what is found in it, and saves the state when it is
+    /// time. Returns how many entries were read; `None` if the shutdown came before the commit.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub async fn pass(&self, state: &mut State, shutdown: &CancellationToken) -> anyhow::Result<Option<usize>> {
+        let (mut changes, read) = self.step(state)?;
+        if !state.compared && state.caught_up() && self.end_orphans(state, &mut changes).await {
+            state.compared = true;
+        }
+        if !changes.is_empty() && !self.commit(state, &changes, shutdown).await {
+            return Ok(None);
+        }
+        if state.changed && self.clock.now().since(state.saved_at) >= SAVE_EVERY {
+            self.save(state).await?;
+        }
+        Ok(Some(read))
     }
 
     /// Takes some entries of each lane and looks at the clock.
@@ -206,7 +218,11 @@ impl Watch {
         }
     }
 
-    async fn load(&self) -> anyhow::Result<State> {
+    /// The state that was saved last, or a fresh one.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn load(&self) -> anyhow::Result<State> {
         let mut state = State {
             rules: Engine::new(),
             predictor: Predictor::new(),

@@ -4,6 +4,7 @@
 //! references. The `rules` crate compiles the expressions and checks them against the channels.
 
 mod load;
+mod raw;
 
 use std::{fmt, path::PathBuf, time::Duration};
 

@@ -1,194 +1,20 @@
-//! Reads a profile from TOML and checks it. The raw types mirror the file; every error names its line.
+//! Reads a profile from TOML and checks it; every error names its line.
 
-use std::{collections::HashSet, path::Path, time::Duration};
+use std::{collections::HashSet, path::Path};
 
-use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
     AbsenceOf, Channel, ChannelKind, CommandKind, Condition, Detector, Direction, EventKind, Forecast, Located,
     Profile, ProfileError, Rule, Runbook, Signal,
+    raw::{
+        RawChannel, RawCommand, RawDetector, RawDirection, RawEvent, RawFile, RawForecast, RawRule, RawRunbook, RawType,
+    },
 };
-use crate::{ChannelId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, duration, text};
+use crate::{ChannelId, RuleId, RunbookId, text};
 
 /// The longest a profile file may be, in bytes.
 const MAX_FILE: usize = 1 << 20;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFile {
-    profile: RawProfile,
-    channels: Vec<Spanned<RawChannel>>,
-    #[serde(default)]
-    events: Vec<Spanned<RawEvent>>,
-    #[serde(default)]
-    rules: Vec<Spanned<RawRule>>,
-    #[serde(default)]
-    detectors: Vec<Spanned<RawDetector>>,
-    #[serde(default)]
-    forecasts: Vec<Spanned<RawForecast>>,
-    #[serde(default)]
-    runbooks: Vec<Spanned<RawRunbook>>,
-    #[serde(default)]
-    commands: Vec<Spanned<RawCommand>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawProfile {
-    id: ProfileId,
-    name: Localised,
-    version: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawType {
-    Number,
-    Bool,
-    Text,
-    State,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawChannel {
-    id: ChannelId,
-    name: Localised,
-    #[serde(rename = "type")]
-    kind: RawType,
-    unit: Option<Unit>,
-    range: Option<Spanned<[f64; 2]>>,
-    states: Option<Vec<String>>,
-    max_len: Option<usize>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawEvent {
-    code: String,
-    name: Localised,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAbsence {
-    channel: Option<Spanned<String>>,
-    event: Option<Spanned<String>>,
-    #[serde(with = "duration")]
-    after: Duration,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSignal {
-    id: String,
-    name: Localised,
-    when: Spanned<String>,
-    weight: f64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFusion {
-    threshold: f64,
-    signals: Vec<RawSignal>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawEventCondition {
-    codes: Vec<Spanned<String>>,
-    #[serde(default)]
-    clear_codes: Vec<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRule {
-    id: RuleId,
-    title: Localised,
-    source: String,
-    severity: Severity,
-    ticket: TicketKind,
-    #[serde(default)]
-    scope: Scope,
-    #[serde(default)]
-    life_safety: bool,
-    when: Option<Spanned<String>>,
-    absence: Option<RawAbsence>,
-    event: Option<RawEventCondition>,
-    fusion: Option<RawFusion>,
-    unless: Option<Spanned<String>>,
-    #[serde(default, rename = "for", with = "duration::option")]
-    hold: Option<Duration>,
-    clear_when: Option<Spanned<String>>,
-    #[serde(default, with = "duration::option")]
-    clear_for: Option<Duration>,
-    runbook: Option<Spanned<RunbookId>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDetector {
-    id: RuleId,
-    title: Localised,
-    channel: Spanned<String>,
-    warm_up: u32,
-    sigmas: f64,
-    #[serde(default)]
-    min_change: f64,
-    severity: Severity,
-    ticket: TicketKind,
-    runbook: Option<Spanned<RunbookId>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawDirection {
-    Above,
-    Below,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawForecast {
-    id: RuleId,
-    title: Localised,
-    channel: Spanned<String>,
-    threshold: f64,
-    direction: RawDirection,
-    #[serde(with = "duration")]
-    horizon: Duration,
-    #[serde(with = "duration")]
-    min_span: Duration,
-    severity: Severity,
-    runbook: Option<Spanned<RunbookId>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRunbook {
-    id: RunbookId,
-    title: Localised,
-    steps: Vec<Localised>,
-    #[serde(default)]
-    parts: Vec<Localised>,
-    #[serde(default)]
-    tools: Vec<Localised>,
-    skill: Localised,
-    #[serde(with = "duration")]
-    duration: Duration,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCommand {
-    name: String,
-    title: Localised,
-    #[serde(with = "duration")]
-    timeout: Duration,
-}
 
 /// Turns byte offsets into lines and holds what checks need to report a place.
 struct Source<'a> {
