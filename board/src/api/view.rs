@@ -227,7 +227,9 @@ fn observed(profile: &Profile, rule: &RuleId, name: &str) -> Option<Localised> {
     };
     let channel = || Some(&profile.channel(name)?.name);
     let event = || Some(&profile.event(name)?.name);
-    signal().or_else(channel).or_else(event).cloned()
+    // What a forecast adds to its channel.
+    let slope = || (name == "slope_per_day").then(|| Localised::new("Change per day", "每天变化"));
+    signal().or_else(channel).or_else(event).cloned().or_else(slope)
 }
 
 pub(crate) fn forecast(forecast: &ForecastEvidence) -> ForecastView {

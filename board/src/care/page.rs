@@ -138,6 +138,7 @@ fn live(view: &View<'_>) -> Markup {
                 ul.next { @for line in &story.next { li { (line) } } }
             }
         }
+        @if view.inside && !story.over { (tell_us(labels, view)) }
         @if !story.lines.is_empty() {
             section {
                 h2 { (labels.happened) }
@@ -155,7 +156,6 @@ fn live(view: &View<'_>) -> Markup {
             }
         }
         (place(labels, view))
-        @if view.inside && !story.over { (tell_us(labels, view)) }
     }
 }
 

@@ -361,7 +361,11 @@ fn describe(mapping: &Mapping, mut table: Table, devices: &mut [SimDevice]) -> R
     while table.next(&mut record)? {
         let id = device_id(&fill(&id, &record)).ok_or_else(|| table.bad(&record, "the row names no device"))?;
         let Some(device) = places.get(&id).map(|n| &mut devices[*n]) else { continue };
-        device.site = fill(&site, &record).trim().to_owned();
+        let place = fill(&site, &record);
+        // A unit that the inventory lists without a place stays at the mapping's.
+        if !place.trim().is_empty() {
+            place.trim().clone_into(&mut device.site);
+        }
         device.name = fill(&name, &record).trim().to_owned();
         device.plate = plate.map(|plate| format!("{plate:06}"));
         plate = plate.map(|plate| plate + 1);

@@ -15,8 +15,10 @@ use tokio::{
 
 use crate::{
     SOON,
-    api::Api,
+    api::{Api, http},
     database::{Engine, fresh_postgres},
+    eventually,
+    peers::Mosquitto,
 };
 
 /// The organisation of the tests.
@@ -43,8 +45,19 @@ pub struct TestHub {
 pub struct Setup {
     /// Lines of TOML added to the configuration.
     pub extra: String,
+    /// Lines of TOML in the section `[hub]`.
+    pub hub: String,
     /// No front door.
     pub no_front_door: bool,
+}
+
+impl Setup {
+    /// A hub that listens at a broker on this machine and nowhere else.
+    #[must_use]
+    pub fn behind(broker: &Mosquitto) -> Self {
+        let extra = format!("[gateway.broker]\nhost = \"127.0.0.1\"\nport = {}\n", broker.port);
+        Self { extra, no_front_door: true, ..Self::default() }
+    }
 }
 
 impl TestHub {
@@ -56,7 +69,8 @@ impl TestHub {
         let folder = tempfile::tempdir().unwrap();
         let web_port = crate::free_port();
         let mut config = format!(
-            "[hub]\ndata_dir = \"data\"\nlisten = \"127.0.0.1:{web_port}\"\n\n[board]\npublic_url = \"http://127.0.0.1:{web_port}\"\n"
+            "[hub]\ndata_dir = \"data\"\nlisten = \"127.0.0.1:{web_port}\"\n{}\n\n[board]\npublic_url = \"http://127.0.0.1:{web_port}\"\n",
+            setup.hub
         );
         if engine == Engine::Postgres {
             config.push_str(&format!("\n[store]\nurl = \"{}\"\n", fresh_postgres().await));
@@ -137,6 +151,42 @@ impl TestHub {
     pub async fn kill(&mut self) {
         let mut child = self.child.take().expect("the hub runs");
         child.kill().await.unwrap();
+    }
+
+    /// Waits until it says that it is ready: database and broker are there.
+    ///
+    /// # Panics
+    /// If it is not in time.
+    pub async fn ready(&self) {
+        let url = format!("http://{}/readyz", self.web);
+        eventually("the hub is ready", SOON, || async {
+            http().get(&url).send().await.ok().filter(|answer| answer.status().is_success())
+        })
+        .await;
+    }
+
+    /// The value of a counter at `/metrics`; 0 if it is not there yet.
+    ///
+    /// # Panics
+    /// If there are no metrics.
+    pub async fn metric(&self, series: &str) -> u64 {
+        let text = http().get(format!("http://{}/metrics", self.web)).send().await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0, |value| value.trim().parse().unwrap())
+    }
+
+    /// The stored readings of a device: time, sequence number and one value each, in the order of time.
+    ///
+    /// # Panics
+    /// If they cannot be exported or have no such channel.
+    #[must_use]
+    pub fn readings(&self, device: &str, channel: &str) -> Vec<(String, Option<u64>, String)> {
+        let span = ["--from", "2001-01-01T00:00:00Z", "--to", "2101-01-01T00:00:00Z"];
+        let csv = self.tool(&[&["export", "readings", "--device", device], span.as_slice()].concat(), "");
+        let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let header = lines.next().unwrap();
+        let column = header.iter().position(|name| *name == channel).unwrap();
+        lines.map(|row| (row[0].to_owned(), row[1].parse().ok(), row[column].to_owned())).collect()
     }
 
     /// A logged-in client of its API.

@@ -7,6 +7,7 @@ pub mod database;
 pub mod hub;
 pub mod peers;
 pub mod phones;
+pub mod raw;
 pub mod stories;
 
 use std::{

@@ -5,8 +5,8 @@ use std::{path::PathBuf, process::Stdio, sync::Arc};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
     sync::Mutex,
 };
 
@@ -151,16 +151,69 @@ pub async fn paho(port: u16, version: &str, login: (&str, &str), messages: &[(St
     Ok(printed.trim().strip_prefix("acknowledged ").unwrap().parse().unwrap())
 }
 
-/// Publishes one message with unmodified `mosquitto_pub` at QoS 1; true if it was acknowledged.
+/// Publishes one message with unmodified `mosquitto_pub` at QoS 1 over MQTT 3.1.1; true if it was acknowledged.
 ///
 /// # Panics
 /// If `mosquitto_pub` is not installed.
 pub async fn mosquitto_pub(port: u16, login: Option<(&str, &str)>, topic: &str, payload: &str) -> bool {
+    mosquitto_pub_version(port, "mqttv311", login, topic, payload).await
+}
+
+/// The same in any version that `mosquitto_pub -V` knows.
+///
+/// # Panics
+/// If `mosquitto_pub` is not installed.
+pub async fn mosquitto_pub_version(
+    port: u16,
+    version: &str,
+    login: Option<(&str, &str)>,
+    topic: &str,
+    payload: &str,
+) -> bool {
     let mut command = Command::new("mosquitto_pub");
-    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t", topic, "-m", payload]);
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-V", version, "-q", "1", "-t", topic, "-m", payload]);
     if let Some((username, password)) = login {
         command.args(["-u", username, "-P", password, "-i", username]);
     }
     let output = command.output().await.expect("no mosquitto_pub: run ./dev test, which installs it");
     output.status.success()
+}
+
+/// An unmodified paho-mqtt device that listens for commands and answers each as it is told.
+pub struct PahoDevice {
+    _child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl PahoDevice {
+    /// Connects and subscribes; `answer` is `applied`, `failed` or `silent`.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn start(port: u16, version: &str, login: (&str, &str), device: &str, answer: &str) -> Self {
+        let mut child = Command::new(python())
+            .arg(root().join("tests/it/peers/paho_device.py"))
+            .args(["127.0.0.1", &port.to_string(), version, login.0, login.1, device, answer])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut device = Self { _child: child, lines };
+        assert_eq!(device.line().await, "listening");
+        device
+    }
+
+    async fn line(&mut self) -> String {
+        let line = tokio::time::timeout(SOON, self.lines.next_line()).await.expect("the device says something in time");
+        line.unwrap().expect("the device goes on")
+    }
+
+    /// The next command that it received.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub async fn command(&mut self) -> Value {
+        serde_json::from_str(&self.line().await).unwrap()
+    }
 }

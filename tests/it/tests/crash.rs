@@ -70,8 +70,7 @@ async fn in_mid_story_on_postgres() {
 
 /// The sequence numbers that are stored for a device, each as often as it is stored.
 fn stored(hub: &TestHub, device: &str) -> Vec<u64> {
-    let csv = hub.tool(&["export", "readings", "--device", device, "--from", "2020-01-01T00:00:00Z"], "");
-    csv.lines().skip(1).filter_map(|line| line.split(',').nth(1)?.parse().ok()).collect()
+    hub.readings(device, "motor_temp_c").into_iter().filter_map(|(_, seq, _)| seq).collect()
 }
 
 /// Waits until everything acknowledged is stored; returns all that is.
@@ -145,13 +144,8 @@ async fn nothing_acknowledged_is_missing_on_postgres() {
 #[tokio::test]
 async fn nothing_is_missing_behind_mosquitto() {
     let broker = Mosquitto::start().await;
-    let extra = format!("[gateway.broker]\nhost = \"127.0.0.1\"\nport = {}\n", broker.port);
-    let mut hub = TestHub::start(Engine::Sqlite, Setup { extra, no_front_door: true }).await;
-    let web = hub.web;
-    eventually("the hub is connected", it::SOON, || async move {
-        it::api::http().get(format!("http://{web}/readyz")).send().await.ok().filter(|answer| answer.status().is_success())
-    })
-    .await;
+    let mut hub = TestHub::start(Engine::Sqlite, Setup::behind(&broker)).await;
+    hub.ready().await;
     let mut acknowledged = publish_counted(broker.port, ("", ""), 0, 300, Some((100, &mut hub))).await;
     acknowledged.extend(publish_counted(broker.port, ("", ""), 1000, 1300, None).await);
     hub.restart().await;

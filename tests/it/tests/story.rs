@@ -49,13 +49,10 @@ async fn whole_story(engine: Engine, way: Way) {
     if let Way::Mosquitto(broker) = &way {
         extra.push_str(&format!("[gateway.broker]\nhost = \"127.0.0.1\"\nport = {}\n", broker.port));
     }
-    let hub = TestHub::start(engine, Setup { extra, no_front_door: matches!(way, Way::Mosquitto(_)) }).await;
+    let hub = TestHub::start(engine, Setup { extra, no_front_door: matches!(way, Way::Mosquitto(_)), ..Setup::default() }).await;
     phones.network.set_hub_url(&format!("http://{}", hub.web));
     let api = hub.api().await;
-    eventually("the hub is ready", it::SOON, || async {
-        http().get(format!("http://{}/readyz", hub.web)).send().await.ok().filter(|answer| answer.status().is_success())
-    })
-    .await;
+    hub.ready().await;
 
     // A person texts the lift's plate before there is anything to know: no ticket, a short answer.
     phones.network.send_sms(PERSON, HUB_NUMBER, "100001").await.unwrap();

@@ -13,7 +13,7 @@ use firmware_sim::{
 use model::{DeviceId, Timestamp};
 
 /// How much simulated time a run covers.
-pub const SPAN: Duration = Duration::from_secs(60 * 60);
+pub const SPAN: Duration = Duration::from_secs(2 * 3600);
 
 /// When every run begins.
 pub fn start() -> Timestamp {
@@ -35,6 +35,8 @@ pub struct Voice {
     pub device: SimDevice,
     /// In order.
     pub said: Vec<Said>,
+    /// From when to when it hangs: it says nothing, does not connect anew, and nobody says that it is gone.
+    pub hung: Option<(Timestamp, Timestamp)>,
 }
 
 /// People shut in, in truth.
@@ -79,9 +81,9 @@ impl Window {
 fn scenario(variant: u64) -> String {
     let mut dice = Dice::new(variant, "scenario");
     let mut minute = |from: f64, to: f64| format!("{:.0}s", dice.between(from, to) * 60.0);
-    let (first, freed) = (minute(3.0, 8.0), minute(4.0, 12.0));
-    let (second, out) = (minute(30.0, 44.0), minute(3.0, 8.0));
-    let (cut, back, play) = (minute(16.0, 22.0), minute(3.0, 7.0), minute(24.0, 40.0));
+    let (first, freed) = (minute(3.0, 15.0), minute(4.0, 25.0));
+    let (second, out) = (minute(60.0, 95.0), minute(3.0, 15.0));
+    let (cut, back, play) = (minute(25.0, 50.0), minute(3.0, 15.0), minute(24.0, 100.0));
     format!(
         r#"
 [scenario]
@@ -147,13 +149,16 @@ end_after = "20s"
 pub fn rehearse(variant: u64) -> anyhow::Result<Fleet> {
     let scenario = Scenario::parse("sim.toml".as_ref(), &scenario(variant)).context("reading the scenario")?;
     let mut dice = Dice::new(variant, "controllers");
-    // Long enough to be missed, with its connection standing: nobody says that it is gone.
-    let hung = ("nh-04", Window::at(dice.between(5.0, 20.0), dice.between(12.0, 25.0)));
-    let skewed = ("nh-05", Window::at(dice.between(10.0, 30.0), 8.0));
+    // Long enough to be missed.
+    let hung = ("nh-04", Window::at(dice.between(10.0, 60.0), dice.between(12.0, 40.0)));
+    let skewed = ("nh-05", Window::at(dice.between(10.0, 90.0), 12.0));
     let skew_ms = [10_000, -10_800_000, 7_200_000][dice.below(3)];
 
     let mut voices: Vec<Voice> =
-        scenario.devices().into_iter().map(|device| Voice { device, said: Vec::new() }).collect();
+        scenario.devices().into_iter().map(|device| Voice { device, said: Vec::new(), hung: None }).collect();
+    for voice in voices.iter_mut().filter(|voice| voice.device.id.as_str() == hung.0) {
+        voice.hung = Some((hung.1.from, hung.1.to));
+    }
     let mut trapped: Vec<Trapped> = Vec::new();
     scenario.rehearse(start(), SPAN, |device, output| {
         let Some(voice) = voices.iter_mut().find(|voice| voice.device.id == *device) else { return };

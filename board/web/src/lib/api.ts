@@ -13,6 +13,9 @@ export class ApiError extends Error {
   }
 }
 
+/** Told to the window when the hub says that nobody is logged in. */
+export const LOGGED_OUT = "liftline:logged-out";
+
 let csrf = "";
 
 async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
@@ -39,6 +42,7 @@ async function call<T>(method: string, path: string, body?: unknown, signal?: Ab
     } catch {
       // Not from the hub itself, perhaps from a proxy: the status says enough.
     }
+    if (error.code === "not_logged_in") dispatchEvent(new Event(LOGGED_OUT));
     throw new ApiError(error.code, error.message, error.remedy);
   }
   return (text ? JSON.parse(text) : undefined) as T;

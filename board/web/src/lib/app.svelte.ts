@@ -1,6 +1,6 @@
 // State that every page shares: who is logged in, the language, the address, the time, the live stream.
 
-import { ApiError, me as fetchMe } from "./api";
+import { ApiError, LOGGED_OUT, me as fetchMe } from "./api";
 import { brief, clock, number } from "./format";
 import { TEXTS, fill, type PlainKey } from "./text";
 import type { Language, Me, Scalar, Text, TicketSummary } from "./types";
@@ -34,6 +34,12 @@ export function say(text: Text): string {
 /** "5 min ago". */
 export function ago(at: string): string {
   return t("ago", { time: brief(app.now - Date.parse(at), app.language) });
+}
+
+/** What the next timer is, and when: a call, or the time to be on site. */
+export function due(calling: boolean, left: number): string {
+  if (left <= 0) return t(calling ? "next_call_due" : "on_site_late");
+  return t(calling ? "next_call" : "on_site_by", { time: brief(left, app.language) });
 }
 
 /** The time of day, with the date if it was not today. */
@@ -90,7 +96,7 @@ export async function refreshMe(): Promise<void> {
     app.me = await fetchMe();
     if (app.me) app.skew = Date.parse(app.me.now) - Date.now();
   } catch (failure) {
-    app.me = null;
+    // A hub that is away has not logged anybody out.
     if (!(failure instanceof ApiError)) throw failure;
   } finally {
     const chosen = localStorage.getItem("language");
@@ -100,6 +106,7 @@ export async function refreshMe(): Promise<void> {
   }
 }
 
+addEventListener(LOGGED_OUT, () => (app.me = null));
 addEventListener("popstate", () => (app.path = location.pathname + location.search));
 setInterval(() => {
   app.now = Date.now() + app.skew;
@@ -167,22 +174,32 @@ export function openStream(): () => void {
   const closed = new AbortController();
   const hold = () =>
     new Promise<void>((release) => {
-      const stream = new EventSource("/api/v1/stream");
-      stream.addEventListener("hello", () => tell({ type: "resync" }));
-      stream.addEventListener("resync", () => tell({ type: "resync" }));
-      stream.addEventListener("ping", () => tell({ type: "alive" }));
-      stream.addEventListener("ticket", (event) =>
-        tell({ type: "ticket", ticket: JSON.parse((event as MessageEvent<string>).data) as TicketSummary }),
-      );
-      stream.addEventListener("device", (event) =>
-        tell({ type: "device", id: (JSON.parse((event as MessageEvent<string>).data) as { id: string }).id }),
-      );
-      stream.onerror = () => {
-        tell({ type: "lost" });
-        // The browser tries again by itself unless the hub refused: then the session has ended.
-        if (stream.readyState === EventSource.CLOSED) void refreshMe();
+      let stream: EventSource;
+      let again: ReturnType<typeof setTimeout> | undefined;
+      const open = () => {
+        stream = new EventSource("/api/v1/stream");
+        stream.addEventListener("hello", () => tell({ type: "resync" }));
+        stream.addEventListener("resync", () => tell({ type: "resync" }));
+        stream.addEventListener("ping", () => tell({ type: "alive" }));
+        stream.addEventListener("ticket", (event) =>
+          tell({ type: "ticket", ticket: JSON.parse((event as MessageEvent<string>).data) as TicketSummary }),
+        );
+        stream.addEventListener("device", (event) =>
+          tell({
+            type: "device",
+            id: (JSON.parse((event as MessageEvent<string>).data) as { id: string }).id,
+          }),
+        );
+        stream.onerror = () => {
+          tell({ type: "lost" });
+          // The browser tries again by itself unless it was refused: because the session has ended, or by a proxy.
+          if (stream.readyState !== EventSource.CLOSED) return;
+          again = setTimeout(() => void refreshMe().then(() => !closed.signal.aborted && open()), 3000);
+        };
       };
+      open();
       closed.signal.addEventListener("abort", () => {
+        clearTimeout(again);
         stream.close();
         release();
       });

@@ -58,7 +58,11 @@ export function ticks(seconds: number[], language: Language): string[] {
   return seconds.map((at) => {
     const time = new Date(at * 1000);
     const today = date.format(time);
-    const text = daily ? today : before && today !== before ? `${hour.format(time)}\n${today}` : hour.format(time);
+    const text = daily
+      ? today
+      : before && today !== before
+        ? `${hour.format(time)}\n${today}`
+        : hour.format(time);
     const first = before === "" && !daily ? `${text}\n${today}` : text;
     before = today;
     return first;

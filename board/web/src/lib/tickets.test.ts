@@ -60,7 +60,12 @@ describe("places", () => {
 
 describe("many of the same", () => {
   const entry = (seq: number, type: string, title = "Mains lost") =>
-    ({ seq, at: "", actor: { kind: "device" }, what: { type, title: { en: title, zh: title } } }) as TimelineEntry;
+    ({
+      seq,
+      at: "",
+      actor: { kind: "device" },
+      what: { type, title: { en: title, zh: title } },
+    }) as TimelineEntry;
   it("are one run, unless there are few or something is between", () => {
     const lines = [
       ...[1, 2, 3].map((seq) => entry(seq, "alert_raised")),
@@ -75,6 +80,6 @@ describe("many of the same", () => {
     const alert = (id: string, rule: string, cleared_at: string | null = null) =>
       ({ id, rule, cleared_at, title: { en: rule, zh: rule } }) as Alert;
     const found = families([alert("a", "x", "t"), alert("b", "y"), alert("c", "x"), alert("d", "z", "t")]);
-    expect(found.map((family) => family.map(({ id }) => id))).toEqual([["b"], ["c", "a"], ["d"]]);
+    expect(found.map((family) => family.map(({ id }) => id))).toEqual([["c", "a"], ["b"], ["d"]]);
   });
 });

@@ -55,7 +55,8 @@ export interface PersonRef {
   id: string;
   name: string;
 }
-export type PersonRole = "technician" | "rescue_station" | "fire_service" | "dispatcher" | "building_manager";
+export type PersonRole =
+  "technician" | "rescue_station" | "fire_service" | "dispatcher" | "building_manager" | "resident";
 export interface Actor {
   kind: "hub" | "device" | "person" | "user" | "affected" | "provider";
   id?: string;
