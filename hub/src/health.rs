@@ -60,12 +60,12 @@ impl Status {
                 .map(|stats| JournalLane {
                     lane: stats.lane,
                     head: stats.head.0,
-                    lag: lag(recorder::CONSUMER, stats.lane).max(lag(watcher::CONSUMER, stats.lane)),
+                    lag: lag(recorder::CONSUMER, stats.lane).max(lag(watcher::POSITION, stats.lane)),
                     bytes: stats.bytes,
                 })
                 .collect(),
             recorder_lag: Lane::ALL.into_iter().map(|lane| lag(recorder::CONSUMER, lane)).sum(),
-            watch_lag: Lane::ALL.into_iter().map(|lane| lag(watcher::CONSUMER, lane)).sum(),
+            watch_lag: Lane::ALL.into_iter().map(|lane| lag(watcher::POSITION, lane)).sum(),
             ..SystemStatus::default()
         };
         status.links.push(Link {

@@ -22,6 +22,9 @@ use crate::config::LoadedProfile;
 
 /// The name of its cursor.
 pub const CONSUMER: &str = "watch";
+/// The name under which it says how far it has committed. Its cursor stands where the state was last saved, which is
+/// behind: a restart reads from there.
+pub const POSITION: &str = "watch position";
 /// The names under which the engines' states are saved.
 const RULES: &str = "rules";
 const PREDICTOR: &str = "predictor";
@@ -120,6 +123,11 @@ impl Watch {
         if !changes.is_empty() && !self.commit(state, &changes, shutdown).await {
             return Ok(None);
         }
+        if read > 0 {
+            for (lane, at) in Lane::ALL.into_iter().zip(state.at) {
+                self.journal.set_cursor(POSITION, lane, at)?;
+            }
+        }
         if state.changed && self.clock.now().since(state.saved_at) >= SAVE_EVERY {
             self.save(state).await?;
         }
@@ -148,7 +156,7 @@ impl Watch {
         for (lane, at) in Lane::ALL.into_iter().zip(state.at) {
             #[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^52")]
             gauge!("liftline_watch_lag_entries", "lane" => lane.to_string())
-                .set((self.journal.head(lane).0 - at.0) as f64);
+                .set(self.journal.head(lane).0.saturating_sub(at.0) as f64);
         }
         state.changed |= read > 0;
         // While entries are waiting, time is where they are: an absence is not found before what would disprove it.
@@ -257,6 +265,7 @@ impl Watch {
             // A journal that was replaced is younger than the saved state.
             *at = (*at).min(self.journal.head(lane));
             self.journal.set_cursor(CONSUMER, lane, *at)?;
+            self.journal.set_cursor(POSITION, lane, *at)?;
         }
         Ok(state)
     }

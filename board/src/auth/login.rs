@@ -176,10 +176,5 @@ pub(crate) async fn who(State(app): State<Shared>, headers: HeaderMap) -> Result
 /// Null if the user's organisation is gone.
 async fn describe(app: &App, user: &User, csrf: String) -> Result<Option<Me>, ApiError> {
     let org = app.store().org(user.org).await?;
-    Ok(org.map(|org| Me {
-        user: view(user),
-        org: OrgView { id: org.id, name: org.name },
-        csrf,
-        now: app.now(),
-    }))
+    Ok(org.map(|org| Me { user: view(user), org: OrgView { id: org.id, name: org.name }, csrf, now: app.now() }))
 }

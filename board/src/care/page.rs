@@ -93,7 +93,7 @@ pub(super) fn page(view: &View<'_>) -> String {
                     a.lang href={ (path) "?lang=" (other) } lang=(other.tag()) hreflang=(other.tag()) { (switch(other)) }
                 }
                 main {
-                    h1 #headline role="status" { (state.headline) }
+                    h1 #headline aria-live="polite" { (state.headline) }
                     p #seen { (labels.as_of) " " (view.as_of) }
                     div #live { (PreEscaped(&state.html)) }
                 }

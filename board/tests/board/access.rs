@@ -26,7 +26,15 @@ fn sample(board: &TestBoard, care: &str, route: &RouteInfo) -> Sample {
     let device = path.replace("{id}", board.ours.device.id.as_str());
     let secret = path.replace("{token}", care.trim_start_matches("/c/"));
     match (route.method.as_str(), path) {
-        ("GET", "/api/v1/openapi.json" | "/api/v1/session" | "/api/v1/me" | "/api/v1/tickets" | "/api/v1/devices" | "/api/v1/sites")
+        (
+            "GET",
+            "/api/v1/openapi.json"
+            | "/api/v1/session"
+            | "/api/v1/me"
+            | "/api/v1/tickets"
+            | "/api/v1/devices"
+            | "/api/v1/sites",
+        )
         | ("GET", "/api/v1/people" | "/api/v1/rejects" | "/api/v1/system" | "/api/v1/stream") => ok(path.to_owned()),
         ("POST", "/api/v1/login") => Sample {
             expect: StatusCode::UNAUTHORIZED,

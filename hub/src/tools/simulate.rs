@@ -160,11 +160,13 @@ fn write_devices(file: &Path, devices: &[firmware_sim::SimDevice]) -> anyhow::Re
     let mut csv = csv::Writer::from_path(file).with_context(|| format!("writing {}", file.display()))?;
     csv.write_record(["device", "profile", "site", "name", "plate"])?;
     for device in devices {
+        // An inventory may not say where a device stands or what it is called.
+        let site = if device.site.is_empty() { "Unassigned" } else { &device.site };
         csv.write_record([
             device.id.as_str(),
             device.profile.as_str(),
-            &device.site,
-            &device.name,
+            site,
+            device.name.trim_end_matches([':', ' ']),
             device.plate.as_deref().unwrap_or_default(),
         ])?;
     }

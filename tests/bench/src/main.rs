@@ -1,37 +1,56 @@
 //! Measures the parts of Liftline, each against a reference in the same run: machines drift, ratios do not.
 
+mod engines_part;
 mod journal_part;
+mod lifts;
 mod report;
+mod store_part;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, ValueEnum};
 
 /// Measures the parts of Liftline. Without a name it measures all of them.
 #[derive(Parser)]
 #[command(name = "bench")]
 struct Arguments {
-    #[command(subcommand)]
+    /// Which part.
     part: Option<Part>,
     /// The folder whose disk is measured; the system's temporary folder if none is named.
-    #[arg(long, global = true)]
+    #[arg(long)]
     dir: Option<PathBuf>,
+    /// How many entries each measurement takes; every part has its own usual number.
+    #[arg(long)]
+    entries: Option<u64>,
 }
 
-#[derive(Subcommand)]
+#[derive(Clone, Copy, ValueEnum)]
 enum Part {
     /// Appends, reads, trims and reopens a journal, beside a plain file with the same bytes and the same fsyncs.
-    Journal {
-        /// How many entries each measurement appends.
-        #[arg(long, default_value_t = journal_part::ENTRIES)]
-        entries: u64,
-    },
+    Journal,
+    /// Runs the rules of the lift profile on 1,000 and 10,000 lifts, beside decoding and looking up alone.
+    Rules,
+    /// Runs its detectors and forecasts, beside decoding and looking up alone.
+    Predict,
+    /// Records readings and opens tickets on SQLite, and on PostgreSQL if LIFTLINE_TEST_POSTGRES names a server.
+    Store,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let dir = arguments.dir.unwrap_or_else(std::env::temp_dir);
-    match arguments.part.unwrap_or(Part::Journal { entries: journal_part::ENTRIES }) {
-        Part::Journal { entries } => journal_part::run(&dir, entries),
+    let entries = |usual: u64| arguments.entries.unwrap_or(usual);
+    let parts = arguments.part.map_or_else(|| Part::value_variants().to_vec(), |part| vec![part]);
+    for (n, part) in parts.into_iter().enumerate() {
+        if n > 0 {
+            println!();
+        }
+        match part {
+            Part::Journal => journal_part::run(&dir, entries(journal_part::ENTRIES))?,
+            Part::Rules => engines_part::rules(entries(engines_part::ENTRIES))?,
+            Part::Predict => engines_part::predict(entries(engines_part::ENTRIES))?,
+            Part::Store => store_part::run(&dir, entries(store_part::ENTRIES))?,
+        }
     }
+    Ok(())
 }

@@ -87,6 +87,18 @@ impl Api {
         page["tickets"].as_array().unwrap().clone()
     }
 
+    /// Every ticket of a kind, however many: page after page.
+    pub async fn all_tickets(&self, state: &str, kind: &str) -> Vec<Value> {
+        let path = format!("/api/v1/tickets?state={state}&kind={kind}&limit=200");
+        let mut tickets = Vec::new();
+        let mut page = self.get(&path).await;
+        loop {
+            tickets.append(page["tickets"].as_array_mut().unwrap());
+            let Some(next) = page["next"].as_str() else { return tickets };
+            page = self.get(&format!("{path}&before={next}")).await;
+        }
+    }
+
     /// The milestones of a ticket, by name.
     pub async fn milestones(&self, ticket: &str) -> Vec<String> {
         let detail = self.get(&format!("/api/v1/tickets/{ticket}")).await;

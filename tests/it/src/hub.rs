@@ -49,6 +49,8 @@ pub struct Setup {
     pub hub: String,
     /// No front door.
     pub no_front_door: bool,
+    /// Another organisation than [`ORGANISATION`], as TOML.
+    pub organisation: Option<&'static str>,
 }
 
 impl Setup {
@@ -81,7 +83,7 @@ impl TestHub {
         config.push('\n');
         config.push_str(&setup.extra);
         std::fs::write(folder.path().join("liftline.toml"), config).unwrap();
-        std::fs::write(folder.path().join("organisation.toml"), ORGANISATION).unwrap();
+        std::fs::write(folder.path().join("organisation.toml"), setup.organisation.unwrap_or(ORGANISATION)).unwrap();
         std::fs::write(folder.path().join("devices.csv"), DEVICES).unwrap();
         let mut hub = Self { folder, child: None, web: SocketAddr::from(([127, 0, 0, 1], web_port)), mqtt: None };
         hub.tool(&["import", "organisation.toml"], "");

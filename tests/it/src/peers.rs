@@ -114,7 +114,11 @@ impl SmtpServer {
     /// The mails accepted so far for an address.
     pub async fn mails(&self, to: &str) -> Vec<Value> {
         let mails = self.mails.lock().await;
-        mails.iter().filter(|mail| mail["to"].as_array().unwrap().iter().any(|address| address == to)).cloned().collect()
+        mails
+            .iter()
+            .filter(|mail| mail["to"].as_array().unwrap().iter().any(|address| address == to))
+            .cloned()
+            .collect()
     }
 }
 
@@ -128,7 +132,12 @@ impl Drop for SmtpServer {
 ///
 /// # Errors
 /// What paho said.
-pub async fn paho(port: u16, version: &str, login: (&str, &str), messages: &[(String, String)]) -> Result<usize, String> {
+pub async fn paho(
+    port: u16,
+    version: &str,
+    login: (&str, &str),
+    messages: &[(String, String)],
+) -> Result<usize, String> {
     let mut child = Command::new(python())
         .arg(root().join("tests/it/peers/paho_publish.py"))
         .args(["127.0.0.1", &port.to_string(), version, login.0, login.1])

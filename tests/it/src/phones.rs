@@ -100,7 +100,9 @@ pub fn link(text: &str) -> String {
 #[must_use]
 pub fn reply_code(page: &str) -> String {
     page.split(|c: char| !c.is_ascii_alphanumeric())
-        .find_map(|word| word.strip_suffix('a').filter(|digits| !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit())))
+        .find_map(|word| {
+            word.strip_suffix('a').filter(|digits| !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()))
+        })
         .unwrap_or_else(|| panic!("no reply code in {page:?}"))
         .to_owned()
 }

@@ -32,7 +32,12 @@ fn catalogue() -> Vec<Bad> {
     let now = now_ms();
     let hour = 3_600_000;
     vec![
-        bad("not_json", "liftline/lift-1/telemetry", "{motor_temp_c: 40}", ["the payload is not JSON", "write {\"ts\""]),
+        bad(
+            "not_json",
+            "liftline/lift-1/telemetry",
+            "{motor_temp_c: 40}",
+            ["the payload is not JSON", "write {\"ts\""],
+        ),
         bad("not_json", "liftline/lift-1/events", "alarm_button", ["the payload is not JSON", "\"code\""]),
         bad("wrong_shape", "liftline/lift-1/telemetry", "[]", ["the array is empty", "write {\"ts\""]),
         bad(
@@ -105,9 +110,12 @@ fn catalogue() -> Vec<Bad> {
 async fn reject(api: &it::api::Api, bad: &Bad) -> Value {
     eventually(&format!("{} of {}", bad.reason, bad.topic), it::SOON, || async {
         let page = api.get(&format!("/api/v1/rejects?reason={}", bad.reason)).await;
-        page["rejects"].as_array().unwrap().iter().find(|reject| {
-            reject["topic"] == bad.topic && bad.payload.starts_with(reject["payload"].as_str().unwrap())
-        }).cloned()
+        page["rejects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|reject| reject["topic"] == bad.topic && bad.payload.starts_with(reject["payload"].as_str().unwrap()))
+            .cloned()
     })
     .await
 }
@@ -245,10 +253,10 @@ async fn skewed_repeated_and_disordered_messages() {
     let minute = 60_000;
     let sent = [
         (5, now),
-        (6, now + 2 * minute),        // Two minutes fast: within the tolerance.
-        (3, now - 2 * minute),        // Late.
-        (4, now - minute),            // In disorder.
-        (2, now - 3 * 1440 * minute), // From an offline buffer, three days old.
+        (6, now + 2 * minute),          // Two minutes fast: within the tolerance.
+        (3, now - 2 * minute),          // Late.
+        (4, now - minute),              // In disorder.
+        (2, now - 3 * 1440 * minute),   // From an offline buffer, three days old.
         (1, now - 400 * 1440 * minute), // A clock that lost more than a year.
     ];
     for (id, (seq, ts)) in (1..).zip(sent) {

@@ -34,7 +34,11 @@ fn mistakes_are_named_with_line_and_remedy() {
     for (config, extra, words) in [
         ("[hub]\nlisen = \"127.0.0.1:1\"\n", vec![], ["liftline.toml:2:", "lisen", "did you mean \"listen\"?"]),
         ("[journal]\nmax_age = \"soon\"\n", vec![], ["liftline.toml:2:", "\"soon\" is not a duration", "\"30s\""]),
-        ("[hub]\nprofiles = [\"fan.toml\"]\n", vec![("fan.toml", profile)], ["fan.toml:14:", "sped", "did you mean \"speed\"?"]),
+        (
+            "[hub]\nprofiles = [\"fan.toml\"]\n",
+            vec![("fan.toml", profile)],
+            ["fan.toml:14:", "sped", "did you mean \"speed\"?"],
+        ),
         ("[hub\n", vec![], ["liftline.toml:1:", "", ""]),
     ] {
         let (ok, err) = check(config, &extra);
@@ -109,4 +113,26 @@ async fn unknown_devices_enrol_themselves() {
         assert_eq!(found["site"]["name"], "New lifts");
         assert_eq!(found["profile"]["id"], "lift");
     }
+}
+
+/// `device import` beside a running hub: the device is heard soon, without a restart.
+#[tokio::test]
+async fn a_device_registered_beside_a_running_hub_is_heard() {
+    let hub = TestHub::start(Engine::Sqlite, Setup::default()).await;
+    let port = hub.mqtt.unwrap().port();
+    std::fs::write(hub.folder().join("late.csv"), "device,profile,site\nlate-1,lift,Test Tower\n").unwrap();
+    let printed = hub.tool(&["device", "import", "late.csv"], "");
+    let (device, secret) = printed.trim().split_once(',').expect("the new secret is printed");
+    assert_eq!(device, "late-1");
+    assert!(secret.len() >= 32, "a long one: {secret}");
+    let listed = hub.tool(&["device", "list"], "");
+    assert!(listed.contains("late-1") && !listed.contains(secret), "it is printed once and kept as a hash only");
+    eventually("the new device is heard", it::SOON, || async {
+        paho(port, "5", ("late-1", secret), &stories::unit_state("late-1", "on")).await.ok()
+    })
+    .await;
+    eventually("what it said is stored", it::SOON, || async {
+        (hub.readings("late-1", "unit_state").first()?.2 == "on").then_some(())
+    })
+    .await;
 }

@@ -102,10 +102,9 @@ async fn order(api: &Api, device: &str, name: &str, args: Value) -> Value {
 /// Commands are carried out, refused, and expire when nobody answers.
 async fn commands(hub: &TestHub, port: u16, login_of: impl Fn(&'static str) -> (&'static str, &'static str)) {
     let api = hub.api().await;
-    for (device, version, answer, words) in [
-        ("lift-1", "5", "applied", "done"),
-        ("lift-2", "3.1.1", "failed", "the controller is in inspection mode"),
-    ] {
+    for (device, version, answer, words) in
+        [("lift-1", "5", "applied", "done"), ("lift-2", "3.1.1", "failed", "the controller is in inspection mode")]
+    {
         let mut listener = PahoDevice::start(port, version, login_of(device), device, answer).await;
         let id = order(&api, device, "set_report_interval", json!({ "seconds": 20 })).await;
         let received = listener.command().await;

@@ -29,7 +29,8 @@ const FAST: &str = "[desk.entrapment]\nsteps = [{ level = \"maintainer\", wait =
 
 async fn in_mid_story(engine: Engine) {
     let phones = Phones::start().await;
-    let mut hub = TestHub::start(engine, Setup { extra: format!("{}{FAST}", phones.config()), ..Setup::default() }).await;
+    let mut hub =
+        TestHub::start(engine, Setup { extra: format!("{}{FAST}", phones.config()), ..Setup::default() }).await;
     phones.network.set_hub_url(&format!("http://{}", hub.web));
     let api = hub.api().await;
     paho(hub.mqtt.unwrap().port(), "5", ("lift-1", SECRET), &stories::shut_in("lift-1")).await.unwrap();
@@ -94,10 +95,24 @@ async fn all_stored(hub: &TestHub, device: &str, acknowledged: &HashSet<u64>) ->
 
 /// Publishes counted messages with paho as fast as they are acknowledged until the connection breaks or `limit` is
 /// reached; kills the hub at the `kill_at`-th acknowledgement, if asked. Returns the acknowledged counts.
-async fn publish_counted(port: u16, login: (&str, &str), from: u64, limit: u64, mut kill: Option<(u64, &mut TestHub)>) -> HashSet<u64> {
+async fn publish_counted(
+    port: u16,
+    login: (&str, &str),
+    from: u64,
+    limit: u64,
+    mut kill: Option<(u64, &mut TestHub)>,
+) -> HashSet<u64> {
     let mut child = Command::new(python())
         .arg(it::root().join("tests/it/peers/paho_count.py"))
-        .args(["127.0.0.1", &port.to_string(), login.0, login.1, &from.to_string(), &limit.to_string(), &stories::now_ms().to_string()])
+        .args([
+            "127.0.0.1",
+            &port.to_string(),
+            login.0,
+            login.1,
+            &from.to_string(),
+            &limit.to_string(),
+            &stories::now_ms().to_string(),
+        ])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -119,14 +134,20 @@ async fn nothing_acknowledged_is_missing(engine: Engine) {
     for round in 0..5u64 {
         let port = hub.mqtt.unwrap().port();
         let from = round * 100_000;
-        let seen = publish_counted(port, ("lift-1", SECRET), from, from + 50_000, Some((40 + 31 * round, &mut hub))).await;
+        let seen =
+            publish_counted(port, ("lift-1", SECRET), from, from + 50_000, Some((40 + 31 * round, &mut hub))).await;
         assert!(!seen.is_empty());
         acknowledged.extend(seen);
         hub.restart().await;
     }
     let stored = all_stored(&hub, "lift-1", &acknowledged).await;
     let unique: HashSet<u64> = stored.iter().copied().collect();
-    println!("acknowledged {}, stored {}, duplicate {}, lost 0", acknowledged.len(), stored.len(), stored.len() - unique.len());
+    println!(
+        "acknowledged {}, stored {}, duplicate {}, lost 0",
+        acknowledged.len(),
+        stored.len(),
+        stored.len() - unique.len()
+    );
     assert_eq!(unique.len(), stored.len(), "stored once");
 }
 

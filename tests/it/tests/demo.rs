@@ -18,7 +18,9 @@ async fn the_demo_tells_its_three_stories() {
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
-    for words in ["forecast", "because:", "entrapment", "care page: http://", "released", "outage", "(40 lifts)", "complete"] {
+    for words in
+        ["forecast", "because:", "entrapment", "care page: http://", "released", "outage", "(40 lifts)", "complete"]
+    {
         assert!(told.contains(words), "\"{words}\" is missing from:\n{told}");
     }
     assert!(folder.path().join("demo-data/liftline.sqlite").exists(), "the data stays where it says");

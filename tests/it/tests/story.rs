@@ -45,11 +45,16 @@ impl Way {
 async fn whole_story(engine: Engine, way: Way) {
     let (phones, smtp) = (Phones::start().await, SmtpServer::start().await);
     let mut extra = phones.config();
-    extra.push_str(&format!("[notify.smtp]\nhost = \"127.0.0.1\"\nport = {}\nsecurity = \"none\"\nfrom = \"lifts@example.org\"\n", smtp.port));
+    extra.push_str(&format!(
+        "[notify.smtp]\nhost = \"127.0.0.1\"\nport = {}\nsecurity = \"none\"\nfrom = \"lifts@example.org\"\n",
+        smtp.port
+    ));
     if let Way::Mosquitto(broker) = &way {
         extra.push_str(&format!("[gateway.broker]\nhost = \"127.0.0.1\"\nport = {}\n", broker.port));
     }
-    let hub = TestHub::start(engine, Setup { extra, no_front_door: matches!(way, Way::Mosquitto(_)), ..Setup::default() }).await;
+    let hub =
+        TestHub::start(engine, Setup { extra, no_front_door: matches!(way, Way::Mosquitto(_)), ..Setup::default() })
+            .await;
     phones.network.set_hub_url(&format!("http://{}", hub.web));
     let api = hub.api().await;
     hub.ready().await;
@@ -61,7 +66,8 @@ async fn whole_story(engine: Engine, way: Way) {
     way.publish(&hub, &stories::shut_in("lift-1")).await;
     let began = Instant::now();
     let left = || PROMISE.saturating_sub(began.elapsed());
-    let ticket = eventually("a ticket in the API", left(), || async { api.tickets("open", "entrapment").await.pop() }).await;
+    let ticket =
+        eventually("a ticket in the API", left(), || async { api.tickets("open", "entrapment").await.pop() }).await;
     let page = phones.sms(TOM, "Lift 1", left()).await;
     eventually("an e-mail", left(), || async { smtp.mails("tom@example.org").await.pop() }).await;
     println!("ticket, SMS and e-mail after {:?}", began.elapsed());
@@ -80,7 +86,10 @@ async fn whole_story(engine: Engine, way: Way) {
     assert!(html.len() < 50_000);
 
     // The technician's telephone had the message: contacted is earned by the receipt, acknowledged by the reply.
-    eventually("contacted", it::SOON, || async { api.milestones(id).await.contains(&"contacted".to_owned()).then_some(()) }).await;
+    eventually("contacted", it::SOON, || async {
+        api.milestones(id).await.contains(&"contacted".to_owned()).then_some(())
+    })
+    .await;
     assert!(!api.milestones(id).await.contains(&"acknowledged".to_owned()));
     let code = reply_code(&page);
     phones.network.send_sms(TOM, HUB_NUMBER, &format!("{code}a")).await.unwrap();
@@ -88,13 +97,21 @@ async fn whole_story(engine: Engine, way: Way) {
         api.milestones(id).await.contains(&"dispatched".to_owned()).then_some(())
     })
     .await;
-    eventually("the care page says so", PROMISE, || async { care_page().await.contains("A person has answered").then_some(()) }).await;
+    eventually("the care page says so", PROMISE, || async {
+        care_page().await.contains("A person has answered").then_some(())
+    })
+    .await;
     phones.network.send_sms(TOM, HUB_NUMBER, &format!("{code}h")).await.unwrap();
-    eventually("arrived", PROMISE, || async { api.milestones(id).await.contains(&"arrived".to_owned()).then_some(()) }).await;
+    eventually("arrived", PROMISE, || async { api.milestones(id).await.contains(&"arrived".to_owned()).then_some(()) })
+        .await;
 
     // Closing before the person is out is refused, with a reason.
     let (status, refusal) = api
-        .send(reqwest::Method::POST, &format!("/api/v1/tickets/{id}/actions"), Some(json!({ "action": "close", "note": "done" })))
+        .send(
+            reqwest::Method::POST,
+            &format!("/api/v1/tickets/{id}/actions"),
+            Some(json!({ "action": "close", "note": "done" })),
+        )
         .await;
     assert!(status.is_client_error(), "{refusal}");
     assert!(refusal["error"]["message"].as_str().unwrap().contains("shut in"), "{refusal}");

@@ -13,7 +13,7 @@ use hub::{
     watch::{State, Watch},
 };
 use journal::{Journal, JournalConfig};
-use model::{Clock, Directory, ManualClock};
+use model::{Clock, Directory, Lane, ManualClock};
 use store::{DeskSettings, Store, StoreConfig};
 use tempfile::TempDir;
 use tokio::{
@@ -145,6 +145,23 @@ impl Core {
         for ack in acks {
             ack.await.context("a message was taken and never acknowledged")?;
         }
+        Ok(())
+    }
+
+    /// Takes messages whose lanes become durable one after the other, and lets the watch look in between.
+    pub async fn take_torn(&mut self, parcels: &[Parcel], events_first: bool) -> anyhow::Result<()> {
+        let (options, directory) = (decode_options(), self.directory.borrow().clone());
+        let mut entries = Vec::new();
+        for parcel in parcels {
+            self.clock.advance(Duration::from_micros(1));
+            let (topic, payload) = (Bytes::from(parcel.topic.clone()), Bytes::from(parcel.payload.clone()));
+            let message = Message { topic, payload, received_at: self.clock.now(), sender: None };
+            entries.extend(gateway::decode(&options, &directory, &message));
+        }
+        let (first, then) = entries.into_iter().partition(|entry| (entry.lane() == Lane::Events) == events_first);
+        self.journal.append(first).await?;
+        self.watch().await?;
+        self.journal.append(then).await?;
         Ok(())
     }
 

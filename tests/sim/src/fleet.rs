@@ -13,7 +13,7 @@ use firmware_sim::{
 use model::{DeviceId, Timestamp};
 
 /// How much simulated time a run covers.
-pub const SPAN: Duration = Duration::from_secs(2 * 3600);
+pub const SPAN: Duration = Duration::from_secs(105 * 60);
 
 /// When every run begins.
 pub fn start() -> Timestamp {

@@ -6,8 +6,11 @@ use anyhow::Context as _;
 use desk::{Action, Actor, Event, Status};
 use firmware_sim::dice::Dice;
 use hub::config::LoadedProfile;
-use model::{Clock as _, DeliveryState, ManualClock, MilestoneKind, Outcome, Purpose, TicketId, TicketKind, Timestamp, UserId};
-use store::{ApplyError, Claim, TicketFilter, TicketState};
+use model::{
+    Clock as _, DeliveryState, ManualClock, MilestoneKind, Outcome, Purpose, TicketId, TicketKind, Timestamp, UserId,
+};
+use store::{ApplyError, Change, Claim, TicketFilter, TicketState};
+use tokio::sync::broadcast::{self, error::TryRecvError};
 
 use crate::{
     check,
@@ -19,7 +22,7 @@ use crate::{
 };
 
 /// How often the watch looks at the clock.
-const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(500);
 /// How often timers are looked at.
 const TIMERS: Duration = Duration::from_millis(500);
 /// How late a timer may fire.
@@ -113,6 +116,8 @@ pub struct Run {
     pub phones: Phones,
     /// When the hub was not there.
     pub downs: Vec<(Timestamp, Timestamp)>,
+    /// True if the lanes of one batch of messages become durable one after the other.
+    pub torn: bool,
     /// Milestones that people were told they had earned.
     pub promised: Vec<(TicketId, MilestoneKind)>,
     /// What was wrong on the way.
@@ -126,6 +131,7 @@ pub struct Run {
     outbox_due: Option<Timestamp>,
     /// True if the two above may be out of date.
     stale: bool,
+    changes: broadcast::Receiver<Change>,
 }
 
 /// Runs a seed. Returns everything that was wrong.
@@ -139,17 +145,11 @@ pub async fn run(
     profiles: Arc<Vec<LoadedProfile>>,
 ) -> anyhow::Result<Vec<String>> {
     let mut run = Run::new(seed, calm, fleet, profiles).await?;
-    let t = std::time::Instant::now();
     run.scenario().await?;
-    println!("scenario {:?} {:?}", t.elapsed(), unsafe_times());
     let mut findings = check::alerts(&run).await?;
-    println!("alerts {:?}", t.elapsed());
     findings.extend(check::readings(&run).await?);
-    println!("readings {:?}", t.elapsed());
     run.wind_up().await?;
-    println!("wind up {:?}", t.elapsed());
     findings.extend(check::tickets(&run).await?);
-    println!("tickets {:?}", t.elapsed());
     findings.extend(run.findings);
     Ok(findings)
 }
@@ -167,12 +167,14 @@ impl Run {
             phones: Phones::new(seed, calm, names),
             crashes: if calm { Vec::new() } else { crashes(seed) },
             dice: Dice::new(seed, "hub"),
+            changes: core.store.changes(),
             fleet,
             profiles,
             clock,
             core,
             world,
             downs: Vec::new(),
+            torn: !calm && seed % 4 == 3,
             promised: Vec::new(),
             findings: Vec::new(),
             record_at: start(),
@@ -209,24 +211,22 @@ impl Run {
     /// One moment.
     async fn step(&mut self) -> anyhow::Result<()> {
         let now = self.clock.now();
-        let t = std::time::Instant::now();
         let parcels = self.network.deliver(now);
-        add(2, t);
         if !parcels.is_empty() {
             if let Some(down) = self.dies(Point::BeforeAppend) {
                 return self.crash(down, &parcels, false).await;
             }
-            let t = std::time::Instant::now();
-            self.core.take(&parcels).await?;
-            add(0, t);
+            if self.torn && self.dice.chance(0.5) {
+                let events_first = self.dice.chance(0.7);
+                self.core.take_torn(&parcels, events_first).await?;
+            } else {
+                self.core.take(&parcels).await?;
+            }
             if let Some(down) = self.dies(Point::BeforeAck) {
                 return self.crash(down, &parcels, true).await;
             }
         }
-        let t = std::time::Instant::now();
         self.core.watch().await?;
-        add(1, t);
-        self.stale |= !parcels.is_empty() || self.dice.chance(0.1);
         if let Some(down) = self.dies(Point::AfterWatch) {
             return self.crash(down, &[], true).await;
         }
@@ -253,9 +253,7 @@ impl Run {
                 }
             }
         }
-        let t = std::time::Instant::now();
         self.look_at_dues().await?;
-        add(3, t);
         if self.outbox_due.is_some_and(|due| due <= now) && self.deliver().await? {
             return Ok(());
         }
@@ -263,7 +261,11 @@ impl Run {
         Ok(())
     }
 
+    /// Asks the store when timers and messages are due next, if it has changed since.
     async fn look_at_dues(&mut self) -> anyhow::Result<()> {
+        while !matches!(self.changes.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {
+            self.stale = true;
+        }
         if std::mem::take(&mut self.stale) {
             self.ticket_due = self.core.store.next_ticket_due().await?;
             self.outbox_due = self.core.store.next_outbox_due().await?;
@@ -382,13 +384,11 @@ impl Run {
     async fn crash(&mut self, down: Duration, parcels: &[Parcel], kept: bool) -> anyhow::Result<()> {
         let now = self.clock.now();
         let back_at = now + down.max(Duration::from_millis(1));
-        let t = std::time::Instant::now();
         let image = self.core.image()?;
-        add(4, t);let t = std::time::Instant::now();
         self.clock.set(back_at);
         self.core =
             Core::open(image, self.clock.clone(), &self.profiles).await.context("starting again after a crash")?;
-        add(5, t);
+        self.changes = self.core.store.changes();
         self.network.hub_died(parcels, kept, back_at);
         self.phones.hub_died(back_at);
         self.downs.push((now, back_at));
@@ -436,7 +436,3 @@ impl Run {
         }
     }
 }
-
-static T: [std::sync::atomic::AtomicU64; 12] = [const { std::sync::atomic::AtomicU64::new(0) }; 12];
-fn add(i: usize, t: std::time::Instant) { T[i].fetch_add(t.elapsed().as_micros() as u64, std::sync::atomic::Ordering::Relaxed); T[i+6].fetch_add(1, std::sync::atomic::Ordering::Relaxed); }
-fn unsafe_times() -> Vec<u64> { T.iter().map(|t| t.load(std::sync::atomic::Ordering::Relaxed)).collect() }

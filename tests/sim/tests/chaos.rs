@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -26,19 +26,26 @@ fn setting(name: &str) -> Option<u64> {
 struct Fleets(Mutex<HashMap<u64, Arc<Fleet>>>);
 
 impl Fleets {
-    fn get(&self, variant: u64) -> Arc<Fleet> {
-        if let Some(known) = self.0.lock().unwrap().get(&variant) {
-            return known.clone();
+    fn known(&self) -> MutexGuard<'_, HashMap<u64, Arc<Fleet>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, variant: u64) -> anyhow::Result<Arc<Fleet>> {
+        if let Some(known) = self.known().get(&variant) {
+            return Ok(known.clone());
         }
-        let fleet = Arc::new(fleet::rehearse(variant).unwrap());
-        self.0.lock().unwrap().entry(variant).or_insert(fleet).clone()
+        let fleet = Arc::new(fleet::rehearse(variant)?);
+        Ok(self.known().entry(variant).or_insert(fleet).clone())
     }
 }
 
 fn one(seed: u64, calm: bool, fleets: &Fleets, profiles: &Arc<Vec<LoadedProfile>>) -> Vec<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let outcome = runtime.block_on(run::run(seed, calm, fleets.get(seed % FLEETS), profiles.clone()));
-    outcome.unwrap_or_else(|failure| vec![format!("{failure:#}")])
+    let outcome = || {
+        let fleet = fleets.get(seed % FLEETS)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(run::run(seed, calm, fleet, profiles.clone()))
+    };
+    outcome().unwrap_or_else(|failure| vec![format!("{failure:#}")])
 }
 
 fn judge(seed: u64, findings: &[String]) -> Result<(), String> {

@@ -72,6 +72,7 @@ export const en = {
   messages: "Messages",
   attempts_n: "{n} attempts",
   alerts: "Alerts",
+  colon: ": ",
   yes: "yes",
   no: "no",
   other_signals: "Rule, and {n} other signals",

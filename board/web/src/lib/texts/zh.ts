@@ -74,6 +74,7 @@ export const zh: Texts = {
   messages: "消息",
   attempts_n: "尝试 {n} 次",
   alerts: "告警",
+  colon: "：",
   yes: "是",
   no: "否",
   other_signals: "规则及其他 {n} 个信号",

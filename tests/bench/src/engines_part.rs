@@ -1,0 +1,146 @@
+//! Rules and forecasts on one core, beside the least that anything could do with the same bytes: decode an entry, find
+//! its device and keep the latest value of each channel.
+
+use std::{
+    collections::HashMap,
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use model::{Body, ChannelId, DeviceId, Entry, OrgId, SiteId, Value};
+use predict::Predictor;
+use rules::Engine;
+
+use crate::{
+    lifts::{self, Lifts},
+    report::{line, rate},
+};
+
+/// How many entries a measurement takes unless told otherwise.
+pub const ENTRIES: u64 = 200_000;
+
+struct Fed {
+    lifts: Lifts,
+    /// The entries as the journal holds them.
+    encoded: Vec<Vec<u8>>,
+}
+
+impl Fed {
+    fn new(devices: usize, entries: u64) -> anyhow::Result<Self> {
+        let nobody = uuid::Uuid::nil();
+        let lifts = Lifts::new(devices, usize::try_from(entries)?, OrgId(nobody), SiteId(nobody))?;
+        let encoded = lifts.entries.iter().map(postcard::to_stdvec).collect::<Result<_, _>>()?;
+        Ok(Self { lifts, encoded })
+    }
+
+    /// Decodes every entry and hands it on.
+    fn each(&self, mut take: impl FnMut(&model::Device, &Entry)) -> anyhow::Result<Duration> {
+        let start = Instant::now();
+        for bytes in &self.encoded {
+            let entry: Entry = postcard::from_bytes(bytes)?;
+            if let Some((device, _)) = entry.device.as_ref().and_then(|device| self.lifts.directory.find(device)) {
+                take(device, &entry);
+            }
+        }
+        Ok(start.elapsed())
+    }
+
+    /// The reference: decode, look the device up, keep the latest values.
+    fn reference(&self) -> anyhow::Result<Duration> {
+        let mut latest: HashMap<DeviceId, HashMap<ChannelId, Value>> = HashMap::new();
+        let span = self.each(|device, entry| {
+            let values = match &entry.body {
+                Body::Sample(sample) => &sample.values,
+                Body::Event(event) => &event.values,
+                Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) => return,
+            };
+            let known = latest.entry(device.id.clone()).or_default();
+            for (channel, value) in values {
+                known.insert(channel.clone(), value.clone());
+            }
+        })?;
+        black_box(latest);
+        Ok(span)
+    }
+
+    fn speed(&self, what: &str, span: Duration) -> f64 {
+        let (entries, readings) = (self.encoded.len() as u64, self.lifts.readings);
+        let speed = rate(readings, span);
+        line(what, &format!("{speed:.0}/s"), &format!("readings; {:.0} entries/s", rate(entries, span)));
+        speed
+    }
+}
+
+/// Runs the rules of the lift profile on fleets of two sizes.
+pub fn rules(entries: u64) -> anyhow::Result<()> {
+    ensure!(entries >= 20_000, "--entries must be at least 20000");
+    let loaded = lifts::profile()?;
+    println!("rules: {entries} entries of lifts, {} rules, one core", loaded.profile.rules.len());
+    for devices in [1_000, 10_000] {
+        let fed = Fed::new(devices, entries)?;
+        let reference = fed.speed(&format!("{devices} devices: reference"), fed.reference()?);
+        let before = resident();
+        let mut engine = Engine::new();
+        engine.load(loaded.rules.clone());
+        let mut changes = Vec::new();
+        let span = fed.each(|device, entry| engine.apply(device, entry, &mut changes))?;
+        let speed = fed.speed(&format!("{devices} devices: rules"), span);
+        line(
+            "  ratio to the reference",
+            &format!("{:.2}", speed / reference),
+            &format!("{} alert changes", changes.len()),
+        );
+        let memory = resident().saturating_sub(before) / devices as u64;
+        let start = Instant::now();
+        let snapshot = engine.snapshot();
+        let took = start.elapsed();
+        line(
+            "  state per device",
+            &format!("{} B", snapshot.len() / devices),
+            &format!("saved; about {memory} B in memory"),
+        );
+        line(
+            "  saving the state",
+            &format!("{:.1} ms", took.as_secs_f64() * 1e3),
+            &format!("{} kB", snapshot.len() >> 10),
+        );
+        let mut again = Engine::new();
+        again.load(loaded.rules.clone());
+        let start = Instant::now();
+        again.restore(&snapshot)?;
+        line("  loading the state", &format!("{:.1} ms", start.elapsed().as_secs_f64() * 1e3), "");
+        ensure!(again.devices() == engine.devices(), "the state came back with other devices");
+    }
+    Ok(())
+}
+
+/// Runs the detectors and forecasts of the lift profile.
+pub fn predict(entries: u64) -> anyhow::Result<()> {
+    ensure!(entries >= 20_000, "--entries must be at least 20000");
+    let loaded = lifts::profile()?;
+    let finders = loaded.profile.detectors.len() + loaded.profile.forecasts.len();
+    println!("predict: {entries} entries of lifts, {finders} detectors and forecasts, one core");
+    let fed = Fed::new(1_000, entries)?;
+    let reference = fed.speed("1000 devices: reference", fed.reference()?);
+    let mut predictor = Predictor::new();
+    predictor.load(loaded.profile);
+    let mut changes = Vec::new();
+    let span = fed.each(|device, entry| predictor.apply(device, entry, &mut changes))?;
+    let speed = fed.speed("1000 devices: predict", span);
+    let seen = predictor.counts().seen;
+    let remark = format!("{:.0} watched values/s, {} alert changes", rate(seen, span), changes.len());
+    line("  ratio to the reference", &format!("{:.2}", speed / reference), &remark);
+    let start = Instant::now();
+    let snapshot = predictor.snapshot();
+    let took = start.elapsed();
+    line("  state per device", &format!("{} B", snapshot.len() / 1_000), "saved");
+    line("  saving the state", &format!("{:.1} ms", took.as_secs_f64() * 1e3), &format!("{} kB", snapshot.len() >> 10));
+    Ok(())
+}
+
+/// The process's memory in bytes; 0 where the system does not tell.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
