@@ -82,6 +82,18 @@ impl Default for Doors {
     }
 }
 
+impl Doors {
+    /// Doors as a controller remembers them after its start: their last cycle was as worn as they are.
+    pub fn worn(wear: f64) -> Self {
+        Self {
+            close_time_s: close_time(wear),
+            open_time_s: open_time(wear),
+            close_current_a: close_current(wear),
+            ..Self::default()
+        }
+    }
+}
+
 /// How long closing takes at a state of wear (0 new, 1 failed), in the mean, s.
 #[must_use]
 pub fn close_time(wear: f64) -> f64 {

@@ -156,7 +156,7 @@ impl Lift {
             car: Kinematics { position_m, ..Kinematics::default() },
             drive: Drive::Still,
             upwards: true,
-            doors: Doors::default(),
+            doors: Doors::worn(spec.wear.door),
             dwell_s: 0.0,
             service: Service::Normal,
             mains: true,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use bytes::Bytes;
 use firmware_sim::{
     Scenario,
@@ -10,8 +10,8 @@ use firmware_sim::{
     wire::{Numbered, Topics},
 };
 use gateway::{GatewayConfig, Message};
-use hub::config::{Config, LoadedProfile};
-use model::{Body, Device, DeviceId, Directory, Entry, OrgId, SiteId, Timestamp};
+use model::{Body, Device, DeviceId, Directory, Entry, OrgId, Profile, SiteId, Timestamp};
+use rules::Ruleset;
 
 /// How many different lifts there are; a larger fleet repeats them under other names.
 const DIFFERENT: usize = 20;
@@ -32,11 +32,19 @@ floors = 16
 calls_per_day = 700
 "#;
 
+/// A profile and its compiled rules.
+pub struct Loaded {
+    /// The profile.
+    pub profile: Arc<Profile>,
+    /// Its rules.
+    pub rules: Arc<Ruleset>,
+}
+
 /// The lift profile that comes with the hub.
-pub fn profile() -> anyhow::Result<LoadedProfile> {
-    let profiles =
-        Config::profiles(&[]).map_err(|errors| anyhow::anyhow!("the shipped profiles are broken: {errors:?}"))?;
-    profiles.into_iter().find(|loaded| loaded.profile.id.as_str() == "lift").context("there is no lift profile")
+pub fn profile() -> anyhow::Result<Loaded> {
+    let profile = Profile::parse("profiles/lift.toml".as_ref(), include_str!("../../../profiles/lift.toml"))?;
+    let rules = Arc::new(Ruleset::compile(&profile)?);
+    Ok(Loaded { profile: Arc::new(profile), rules })
 }
 
 /// A fleet and what it said, in the order in which it arrived.

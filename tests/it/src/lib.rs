@@ -2,6 +2,8 @@
 //!
 //! Waiting is always for a condition with a deadline ([`eventually`]), never for a fixed time.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 pub mod api;
 pub mod database;
 pub mod hub;

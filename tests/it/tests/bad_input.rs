@@ -1,6 +1,8 @@
 //! Everything a device can get wrong, through the real ways in: it is acknowledged, kept with its reason and a sentence,
 //! counted, and does no harm to what is right.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use it::{
     database::Engine,
     eventually,
@@ -23,8 +25,23 @@ struct Bad {
     beside: Option<(&'static str, &'static str)>,
 }
 
-fn bad(reason: &'static str, topic: &str, payload: impl ToString, says: [&'static str; 2]) -> Bad {
-    Bad { reason, topic: topic.to_owned(), payload: payload.to_string(), says, beside: None }
+/// What a message says: any text, or JSON.
+struct Payload(String);
+
+impl From<&str> for Payload {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<Value> for Payload {
+    fn from(json: Value) -> Self {
+        Self(json.to_string())
+    }
+}
+
+fn bad(reason: &'static str, topic: &str, payload: impl Into<Payload>, says: [&'static str; 2]) -> Bad {
+    Bad { reason, topic: topic.to_owned(), payload: payload.into().0, says, beside: None }
 }
 
 /// One of every class that a device can send under its own name.

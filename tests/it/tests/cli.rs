@@ -1,5 +1,7 @@
 //! The command line as an operator meets it: mistakes are named with file, line and remedy.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use it::{
     database::Engine,
     eventually,

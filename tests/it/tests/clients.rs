@@ -1,6 +1,8 @@
 //! Unmodified clients, as devices use them: `mosquitto_pub` and paho-mqtt, in MQTT 3.1.1 and 5, through Mosquitto and
 //! through the front door; and commands to them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use it::{

@@ -1,5 +1,7 @@
 //! `liftline demo --once`: the three stories, told by the product itself.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::process::Stdio;
 
 use it::hub::liftline;
@@ -17,6 +19,7 @@ async fn the_demo_tells_its_three_stories() {
         .await
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
+    println!("{told}");
     assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
     for words in
         ["forecast", "because:", "entrapment", "care page: http://", "released", "outage", "(40 lifts)", "complete"]

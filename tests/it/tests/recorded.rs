@@ -1,5 +1,7 @@
 //! Recorded history of real machines, replayed through MQTT as a fleet.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},

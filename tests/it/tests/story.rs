@@ -1,6 +1,8 @@
 //! The main job, end to end with real peers: a lift reports over MQTT, a ticket opens, people are reached, they answer,
 //! the person in the car watches, and it ends.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::time::{Duration, Instant};
 
 use it::{
@@ -21,6 +23,7 @@ const STATION: &str = "+15550100002";
 const PERSON: &str = "+15550100999";
 
 /// How the lift reaches the hub.
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Way {
     FrontDoor(&'static str),
     Mosquitto(Mosquitto),

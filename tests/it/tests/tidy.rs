@@ -1,5 +1,7 @@
 //! The rules of the house that a machine can check: who may depend on whom, and what may not stand in the tree.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},

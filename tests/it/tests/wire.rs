@@ -1,6 +1,8 @@
 //! The simulated controllers' encoder and the gateway's decoder were written apart. The golden files of `tests/wire` hold
 //! each to one format; here they meet.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
