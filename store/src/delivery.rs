@@ -22,6 +22,9 @@ macro_rules! columns {
 }
 
 statements! {
+    // A report and the record of its attempt each look for the other. On PostgreSQL neither sees what the other has not
+    // committed, so they go one after the other; SQLite has one writer anyway.
+    ONE_AT_A_TIME = each("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", "SELECT $1");
     ATTEMPT = both("
         INSERT INTO attempts (message, number, at, provider_id, outcome) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (message, number) DO NOTHING");
@@ -248,6 +251,9 @@ impl Store {
         };
         let retry_at = retry_at.filter(|time| *time < claim.message.expires_at);
         let mut work = Work::begin(self, now).await?;
+        if let Some(provider_id) = provider_id {
+            execute!(&mut work.tx, what, ONE_AT_A_TIME, text(provider_id))?;
+        }
         let body = document("outcome of an attempt", outcome)?;
         let new = execute!(&mut work.tx, what, ATTEMPT, message.0, number, at(now), provider_id.map(text), body)?;
         if new == 0 {
@@ -315,6 +321,7 @@ impl Store {
     ) -> Result<bool> {
         let what = "recording a delivery report";
         let mut work = Work::begin(self, now).await?;
+        execute!(&mut work.tx, what, ONE_AT_A_TIME, text(provider_id))?;
         execute!(&mut work.tx, what, REPORT, text(provider_id), state.code(), detail.map(text), at(now))?;
         let row: Option<(Uuid,)> = fetch_optional!(&mut work.tx, what, OF_PROVIDER, text(provider_id))?;
         if let Some((message,)) = row {

@@ -19,6 +19,7 @@ on_both_engines!(
     what_cannot_be_sent_becomes_a_dead_letter,
     reports_only_move_forward_and_earn_the_milestone,
     a_report_may_come_before_its_attempt,
+    a_report_may_cross_its_attempt,
     reply_codes_are_small_and_free_themselves,
     an_answer_is_owed_once,
 );
@@ -192,6 +193,30 @@ async fn a_report_may_come_before_its_attempt(db: TestDb) {
     // Unclaimed reports do not stay for ever.
     assert!(!db.store.delivery_report("SM2", DeliveryState::Delivered, None, start()).await.unwrap());
     assert_eq!(db.store.prune(&store::Retention::default(), start() + secs(8 * 86_400)).await.unwrap(), 1);
+}
+
+/// The provider is quick: its report arrives while the attempt is being recorded. Neither may miss the other.
+async fn a_report_may_cross_its_attempt(db: TestDb) {
+    let world = World::new(&db).await;
+    for n in 0..40 {
+        world.raise(&world.alert(&format!("unit-{n}"), "door", TicketKind::Breakdown, start()), start()).await;
+    }
+    let claims = db.store.claim_outbox(start(), secs(30), 200).await.unwrap();
+    assert!(claims.len() >= 3, "{}", claims.len());
+    for claim in &claims {
+        let id = claim.message.id.to_string();
+        let outcome = sent(&id);
+        let (recorded, reported) = tokio::join!(
+            db.store.record_attempt(claim, &outcome, None, start()),
+            db.store.delivery_report(&id, DeliveryState::Delivered, None, start())
+        );
+        recorded.unwrap();
+        reported.unwrap();
+    }
+    for claim in &claims {
+        let stored = db.store.message(claim.message.id).await.unwrap().unwrap();
+        assert_eq!(stored.state, DeliveryState::Delivered);
+    }
 }
 
 async fn reply_codes_are_small_and_free_themselves(db: TestDb) {

@@ -133,7 +133,9 @@ pub async fn alerts(run: &Run) -> anyhow::Result<Vec<String>> {
 
     // 2. A lift whose messages all came in time is not to be told from one on a perfect network.
     let perfect = find(run, &directory, &undisturbed(run, &directory), end);
-    let undelayed = |key: &&Key| run.network.is_undelayed(&key.0) && counts(key);
+    // Devices greet a hub that is back: that ends their silence early.
+    let heard = |key: &&Key| run.downs.is_empty() || key.1.as_str() != SILENT;
+    let undelayed = |key: &&Key| run.network.is_undelayed(&key.0) && heard(key);
     if !run.torn {
         differences("a perfect network", &perfect, &stored, undelayed, &mut findings);
     }
@@ -144,7 +146,8 @@ pub async fn alerts(run: &Run) -> anyhow::Result<Vec<String>> {
         if out.since(trapped.begin) < BRIEF {
             continue;
         }
-        let by = trapped.begin + TELLING + PROMPT;
+        // Events that overtake the measurements before them count from when they come.
+        let by = if run.torn { out } else { trapped.begin + TELLING + PROMPT };
         let found = stored_alerts.iter().any(|alert| {
             alert.device == trapped.device
                 && alert.life_safety

@@ -226,7 +226,12 @@ impl Run {
                 return self.crash(down, &parcels, true).await;
             }
         }
+        let known = self.changes.len();
         self.core.watch().await?;
+        // Where lanes were torn apart, what was just found is found again from another order.
+        if self.torn && self.changes.len() > known && now < start() + SPAN && self.dice.chance(0.3) {
+            return self.crash(Duration::ZERO, &[], true).await;
+        }
         if let Some(down) = self.dies(Point::AfterWatch) {
             return self.crash(down, &[], true).await;
         }
