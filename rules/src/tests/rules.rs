@@ -4,7 +4,7 @@ use std::path::Path;
 
 use model::Profile;
 
-use super::{Online, Tick, What, check, event, late, late_event, small_profile, values};
+use super::{Bench, Online, Tick, What, check, event, late, late_event, small_profile, values};
 use crate::Ruleset;
 
 fn rule(rest: &str) -> Profile {
@@ -53,6 +53,17 @@ fn time_passes_without_messages() {
         &[(0.0, values("mode=stopped")), (20.0, values("mode=normal")), (30.0, Tick)],
         &["00:10 raised r", "00:25 cleared r"],
     );
+}
+
+#[test]
+fn a_copy_of_the_last_message_does_not_put_it_off() {
+    let profile = rule("when = 'mode == \"stopped\"'\nfor = \"10s\"");
+    let copy = || late("mode=stopped", 9.0);
+    let mut bench = Bench::new(&profile);
+    for (seconds, what) in [(0.0, values("mode=stopped")), (9.0, copy()), (10.1, Tick)] {
+        bench.step(seconds, &what);
+    }
+    assert_eq!(bench.lines(), ["00:10 raised r"]);
 }
 
 #[test]
