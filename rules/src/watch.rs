@@ -153,7 +153,8 @@ impl Watch {
             {
                 touched.add(&self.ruleset.on_event[usize::from(event)]);
             }
-            if said.at >= latest {
+            // A copy of the last message says nothing new of the time.
+            if self.clock.is_none_or(|clock| said.at > clock.event) {
                 self.clock = Some(ClockPair { event: said.at, hub });
             }
         }
