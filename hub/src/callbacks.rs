@@ -19,7 +19,7 @@ use model::{
 use notify::{
     Notifier, Reply, Verb,
     twilio::{
-        callback::{self, InboundSms, Progress},
+        callback::{self, InboundSms},
         keypad::Key,
         twiml,
     },
@@ -99,11 +99,8 @@ async fn status(
         Err(failure) => return (StatusCode::BAD_REQUEST, format!("{failure}\n")).into_response(),
     };
     let Some(state) = report.progress.state() else { return StatusCode::NO_CONTENT.into_response() };
-    let detail = match &report.progress {
-        Progress::Failed(failure) => Some(failure.reason.as_str()),
-        Progress::Underway | Progress::Sent | Progress::Delivered => None,
-    };
-    match callbacks.store.delivery_report(&report.provider_id, state, detail, callbacks.clock.now()).await {
+    let reason = report.progress.reason();
+    match callbacks.store.delivery_report(&report.provider_id, state, reason, callbacks.clock.now()).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(failure) => unavailable(&failure),
     }

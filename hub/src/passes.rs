@@ -6,6 +6,7 @@ pub mod deliver;
 pub mod directory;
 pub mod escalate;
 pub mod prune;
+pub mod settle;
 
 use std::{future::Future, time::Duration};
 

@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     health,
     intake::Intake,
-    passes::{self, Reconciler, commands::SendCommands, deliver::Deliver, escalate::Escalate, prune::Prune},
+    passes::{
+        self, Reconciler, commands::SendCommands, deliver::Deliver, escalate::Escalate, prune::Prune, settle::Settle,
+    },
     recorder::Recorder,
     server::Parts,
     supervisor::Supervisor,
@@ -83,7 +85,9 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
 
     // 5. The desk's reconcilers: timers, messages to people, commands to devices, housekeeping.
     reconcile(supervisor, Escalate { store: store.clone(), clock: clock.clone() }, &store, stop());
-    reconcile(supervisor, Deliver { store: store.clone(), notifier, clock: clock.clone() }, &store, stop());
+    let deliver = Deliver { store: store.clone(), notifier: notifier.clone(), clock: clock.clone() };
+    reconcile(supervisor, deliver, &store, stop());
+    reconcile(supervisor, Settle { store: store.clone(), notifier, clock: clock.clone() }, &store, stop());
     reconcile(supervisor, SendCommands { store: store.clone(), downlinks, clock: clock.clone() }, &store, stop());
     reconcile(supervisor, refresh, &store, stop());
     let retention = config.hub.retention();

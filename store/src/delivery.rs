@@ -59,7 +59,8 @@ statements! {
         SELECT ", columns!(), ", o.updated_at FROM outbox o WHERE o.org = $1 AND o.state = 'dead' ORDER BY o.id DESC LIMIT $2"));
     UNSETTLED = both(concat!("
         SELECT ", columns!(), ", o.updated_at FROM outbox o
-        WHERE o.state = 'sent' AND o.updated_at < $1 AND o.channel IN ('sms', 'voice') ORDER BY o.updated_at LIMIT $2"));
+        WHERE o.state = 'sent' AND o.updated_at >= $1 AND o.updated_at < $2 AND o.channel IN ('sms', 'voice')
+        ORDER BY o.updated_at LIMIT $3"));
     ATTEMPTS_OF = both("
         SELECT a.number, a.at, a.outcome FROM attempts a JOIN outbox o ON o.id = a.message
         WHERE o.org = $1 AND o.id = $2 ORDER BY a.number");
@@ -368,13 +369,18 @@ impl Store {
         rows.into_iter().map(stored).collect()
     }
 
-    /// Text messages and calls that a provider took before `older_than` and has not reported on since: ask it.
+    /// Text messages and calls that a provider took from `since` until before `until` and has not reported on: ask it.
     ///
     /// # Errors
     /// [`crate::StoreError`] if the database fails.
-    pub async fn unsettled_messages(&self, older_than: Timestamp, limit: u32) -> Result<Vec<StoredMessage>> {
-        let rows: Vec<Wide> =
-            fetch_all!(self.db().read, "listing unsettled messages", UNSETTLED, at(older_than), i64::from(limit))?;
+    pub async fn unsettled_messages(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<StoredMessage>> {
+        let what = "listing unsettled messages";
+        let rows: Vec<Wide> = fetch_all!(self.db().read, what, UNSETTLED, at(since), at(until), i64::from(limit))?;
         rows.into_iter().map(stored).collect()
     }
 

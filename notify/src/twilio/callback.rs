@@ -63,6 +63,15 @@ pub struct Failure {
 }
 
 impl Progress {
+    /// Why it failed, if it did.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Failed(failure) => Some(&failure.reason),
+            Self::Underway | Self::Sent | Self::Delivered => None,
+        }
+    }
+
     /// The state that the message reaches by it; `None` if nothing is new.
     #[must_use]
     pub fn state(&self) -> Option<DeliveryState> {
@@ -140,7 +149,7 @@ pub fn status(m: Option<&str>, params: &Params) -> Result<StatusReport, Callback
     Ok(StatusReport { message: message_id(m), provider_id, status: status.to_owned(), progress })
 }
 
-fn sms_progress(status: &str, error: Option<u32>) -> Result<Progress, CallbackError> {
+pub(super) fn sms_progress(status: &str, error: Option<u32>) -> Result<Progress, CallbackError> {
     Ok(match status {
         "accepted" | "scheduled" | "queued" | "sending" => Progress::Underway,
         // Some segments arrived: no proof that the message can be read.
@@ -152,7 +161,7 @@ fn sms_progress(status: &str, error: Option<u32>) -> Result<Progress, CallbackEr
     })
 }
 
-fn call_progress(
+pub(super) fn call_progress(
     status: Option<&str>,
     answered_by: Option<&str>,
     error: Option<u32>,

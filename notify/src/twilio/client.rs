@@ -6,6 +6,7 @@ use model::{MessageChannel, OutboxMessage, Outcome, Purpose, Timestamp};
 use serde::Deserialize;
 
 use super::{
+    callback::{self, Progress},
     code::{self, Class},
     signature::verify_signature,
 };
@@ -51,6 +52,16 @@ struct Listed {
     body: Option<String>,
     #[serde(default)]
     date_created: Option<String>,
+}
+
+/// One message or call as the provider holds it.
+#[derive(Deserialize)]
+struct Fetched {
+    status: String,
+    #[serde(default)]
+    error_code: Option<u32>,
+    #[serde(default)]
+    answered_by: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -252,9 +263,38 @@ impl Twilio {
         })
     }
 
+    /// Asks how a message or call stands that the provider took and has not reported on since: its callbacks may
+    /// not reach this hub.
+    ///
+    /// # Errors
+    /// A sentence that says why the provider's answer cannot be had.
+    pub async fn ask(&self, channel: MessageChannel, provider_id: &str) -> Result<Progress, String> {
+        let (resource, call) = match channel {
+            MessageChannel::Sms => ("Messages", false),
+            MessageChannel::Voice => ("Calls", true),
+            MessageChannel::Email | MessageChannel::Webhook => return Err("this channel cannot be asked".to_owned()),
+        };
+        let url = self.url(&format!("{resource}/{provider_id}"))?;
+        let Fetched { status, error_code, answered_by } = self.get(url).await?;
+        let error = error_code.filter(|code| *code != 0);
+        let progress = match call {
+            true => callback::call_progress(Some(&status), answered_by.as_deref(), error),
+            false => callback::sms_progress(&status, error),
+        };
+        progress.map_err(|error| error.to_string())
+    }
+
     async fn list<T: serde::de::DeserializeOwned>(&self, resource: &str, message: &OutboxMessage) -> Result<T, String> {
-        let mut url = reqwest::Url::parse(&self.resource(resource)).map_err(|error| error.to_string())?;
+        let mut url = self.url(resource)?;
         url.query_pairs_mut().append_pair("To", &message.receiver.address).append_pair("PageSize", "100");
+        self.get(url).await
+    }
+
+    fn url(&self, resource: &str) -> Result<reqwest::Url, String> {
+        reqwest::Url::parse(&self.resource(resource)).map_err(|error| error.to_string())
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, url: reqwest::Url) -> Result<T, String> {
         let response = self
             .http
             .get(url)

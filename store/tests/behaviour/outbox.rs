@@ -130,8 +130,12 @@ async fn attempts_are_kept_and_the_last_error_shown(db: TestDb) {
     );
     let stored = db.store.message_by_provider_id("SM1").await.unwrap().unwrap();
     assert_eq!((stored.message.ticket, stored.message.attempts, stored.last_error), (Some(ticket.id), 2, None));
-    assert_eq!(db.store.unsettled_messages(start() + secs(7), 9).await.unwrap().len(), 1);
-    assert!(db.store.unsettled_messages(start() + secs(6), 9).await.unwrap().is_empty());
+    let unsettled = async |since, until| {
+        db.store.unsettled_messages(start() + secs(since), start() + secs(until), 9).await.unwrap().len()
+    };
+    assert_eq!(unsettled(6, 7).await, 1);
+    assert_eq!(unsettled(0, 6).await, 0, "it was taken later");
+    assert_eq!(unsettled(7, 99).await, 0, "it was taken earlier");
 }
 
 async fn what_cannot_be_sent_becomes_a_dead_letter(db: TestDb) {

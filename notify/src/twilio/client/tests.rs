@@ -260,6 +260,32 @@ async fn an_unreadable_list_is_asked_again_but_not_for_ever() {
     assert_eq!(notifier.look_up(&page, now, after(15)).await, None);
 }
 
+#[tokio::test]
+async fn the_provider_is_asked_what_it_never_reported() {
+    let server = MockServer::start().await;
+    for (resource, answer) in [
+        ("Messages/SM1", json!({"sid": "SM1", "status": "delivered", "error_code": null})),
+        ("Messages/SM2", json!({"sid": "SM2", "status": "undelivered", "error_code": 30005})),
+        ("Calls/CA1", json!({"sid": "CA1", "status": "in-progress", "answered_by": "human"})),
+        ("Calls/CA2", json!({"sid": "CA2", "status": "completed", "answered_by": "machine_start"})),
+    ] {
+        Mock::given(method("GET"))
+            .and(path(format!("/2010-04-01/Accounts/AC123/{resource}.json")))
+            .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+            .mount(&server)
+            .await;
+    }
+    let notifier = notifier(&server.uri());
+    let ask = async |channel, id| notifier.twilio().unwrap().ask(channel, id).await;
+    assert_eq!(ask(MessageChannel::Sms, "SM1").await, Ok(Progress::Delivered));
+    let failed = ask(MessageChannel::Sms, "SM2").await.unwrap();
+    assert!(failed.reason().is_some_and(|reason| reason.contains("error 30005")), "{failed:?}");
+    assert_eq!(ask(MessageChannel::Voice, "CA1").await, Ok(Progress::Delivered));
+    let machine = ask(MessageChannel::Voice, "CA2").await.unwrap();
+    assert_eq!(machine.reason(), Some("a machine answered the call"));
+    assert_eq!(ask(MessageChannel::Sms, "SM9").await, Err("it answered 404 Not Found".to_owned()));
+}
+
 #[test]
 fn callbacks_are_verified_against_the_public_address() {
     let notifier = notifier("http://127.0.0.1:1");
