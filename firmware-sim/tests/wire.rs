@@ -41,7 +41,7 @@ fn report(entry: &Entry) -> Option<Numbered> {
             let (time, command, state) = (result.time, result.command, result.state);
             (0, Report::CommandResult { time, command, state, detail: result.detail.clone()? })
         }
-        Body::Status(_) | Body::Reject(_) => return None,
+        Body::Status(_) | Body::Reject(_) | Body::Emergency(_) => return None,
     };
     Some(Numbered { seq, report })
 }

@@ -28,6 +28,8 @@ use serde::Deserialize;
 use store::{ApplyError, NewAffected, ReplyCode, Store, StoreError, TicketFilter, TicketState};
 use tracing::{error, info, warn};
 
+use crate::emergency::Line;
+
 /// What the handlers need.
 #[derive(Clone)]
 pub struct Callbacks {
@@ -37,6 +39,8 @@ pub struct Callbacks {
     pub notifier: Arc<Notifier>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Takes answers while the database is away.
+    pub emergency: Line,
 }
 
 /// The routes under `/callbacks/twilio/`.
@@ -121,6 +125,13 @@ async fn voice(
         Err(failure) => return (StatusCode::BAD_REQUEST, format!("{failure}\n")).into_response(),
     };
     let Some(id) = press.message else { return xml(twiml::nothing()) };
+    let verb = match press.key {
+        Key::Act(verb) => Some(verb),
+        Key::Repeat | Key::Unknown(_) | Key::None => None,
+    };
+    if let Some((message, done)) = callbacks.emergency.key(id, verb.map(action).as_ref()) {
+        return xml(callbacks.notifier.after_key(&message, press.key, done));
+    }
     let stored = match callbacks.store.message(id).await {
         Ok(Some(stored)) => stored,
         Ok(None) => return xml(twiml::nothing()),
@@ -166,12 +177,39 @@ async fn sms(
         Ok(sms) => sms,
         Err(failure) => return (StatusCode::BAD_REQUEST, format!("{failure}\n")).into_response(),
     };
+    if let Some(answer) = without_database(&callbacks.emergency, &sms) {
+        return xml(twiml::message(&answer));
+    }
     let now = callbacks.clock.now();
     match understand(&callbacks, &sms, now).await {
         Ok(Some(answer)) => xml(twiml::message(&answer)),
         Ok(None) => xml(twiml::nothing()),
         Err(failure) => unavailable(&failure),
     }
+}
+
+/// The answer to an SMS about a case that is handled while the database is away; `None` if it is about none.
+fn without_database(emergency: &Line, sms: &InboundSms) -> Option<String> {
+    match &sms.reply {
+        Reply::Act { verb, .. } => {
+            let action = action(*verb);
+            let answered = emergency.reply(&sms.from, &action)?;
+            Some(match &answered.refused {
+                None => answers::done(answered.language, None, &action),
+                Some(refusal) => answers::refused(answered.language, None, refusal),
+            })
+        }
+        Reply::Plate(_) => {
+            let case = notify::reply::plates(&sms.body).iter().find_map(|plate| emergency.case_by_plate(plate))?;
+            Some(answers::being_handled(language_of(&sms.body), &case))
+        }
+        Reply::Text(_) | Reply::Help | Reply::Stop | Reply::Start => None,
+    }
+}
+
+/// The language that somebody writes in.
+fn language_of(text: &str) -> Language {
+    if text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)) { Language::Zh } else { Language::En }
 }
 
 /// Does what an SMS asks; returns the answer, if one is due. Unknown numbers get silence, unless they name a lift.
@@ -209,8 +247,8 @@ async fn act(
     };
     let actor = Actor::Person { person: person.id, name: person.name.clone(), channel: MessageChannel::Sms };
     match callbacks.store.apply(org, ticket, Event::Act { actor, action: action.clone(), as_of: None }, now).await {
-        Ok(_) => Ok(Some(answers::done(person.language, number, &action))),
-        Err(ApplyError::Transition(refusal)) => Ok(Some(answers::refused(person.language, number, &refusal))),
+        Ok(_) => Ok(Some(answers::done(person.language, Some(number), &action))),
+        Err(ApplyError::Transition(refusal)) => Ok(Some(answers::refused(person.language, Some(number), &refusal))),
         Err(ApplyError::NotFound(_)) => Ok(Some(answers::no_such_ticket(person.language))),
         Err(ApplyError::Store(failure)) => Err(failure),
     }
@@ -218,8 +256,7 @@ async fn act(
 
 /// Somebody in or at a lift sent its plate's number: they join the open ticket and get its care page.
 async fn at_a_lift(callbacks: &Callbacks, sms: &InboundSms, now: Timestamp) -> Result<Option<String>, StoreError> {
-    let language =
-        if sms.body.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)) { Language::Zh } else { Language::En };
+    let language = language_of(&sms.body);
     let mut device: Option<Device> = None;
     for plate in notify::reply::plates(&sms.body) {
         device = callbacks.store.device_by_plate(&plate).await?;

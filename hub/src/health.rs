@@ -76,8 +76,8 @@ impl Status {
         });
         if self.database.0 == LinkState::Down {
             status.alarms.push(Localised::new(
-                "The database cannot be reached. Readings wait in the journal; no ticket can be opened until it is back.",
-                "数据库无法连接。读数暂存于日志中；恢复之前无法创建工单。",
+                "The database cannot be reached. Readings wait in the journal and tickets open when it is back; where a person may be in danger, people are called without it.",
+                "数据库无法连接。读数暂存于日志中，工单将在恢复后创建；可能有人身危险时，仍会立即呼叫人员。",
             ));
         }
         for (name, state) in &self.links {

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod emergency;
 pub mod enrolment;
 pub mod health;
 pub mod intake;

@@ -40,6 +40,8 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
         profiles,
         directory,
         refresh,
+        duty,
+        emergency,
         enrolment,
         front_door,
         web,
@@ -80,8 +82,17 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     supervisor.add("recorder", recorder.run(stop()));
 
     // 4. Watch: rules and forecasts; alerts, tickets and owed messages in one transaction.
-    let watch = Watch { journal: journal.clone(), store: store.clone(), directory, clock: clock.clone(), profiles };
+    //    While the database is away, people in danger are helped without it.
+    let watch = Watch {
+        journal: journal.clone(),
+        store: store.clone(),
+        directory,
+        clock: clock.clone(),
+        profiles,
+        emergency: Some(emergency.line()),
+    };
     supervisor.add("watch", watch.run(stop()));
+    supervisor.add("emergency", emergency.run(stop()));
 
     // 5. The desk's reconcilers: timers, messages to people, commands to devices, housekeeping.
     reconcile(supervisor, Escalate { store: store.clone(), clock: clock.clone() }, &store, stop());
@@ -90,6 +101,7 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     reconcile(supervisor, Settle { store: store.clone(), notifier, clock: clock.clone() }, &store, stop());
     reconcile(supervisor, SendCommands { store: store.clone(), downlinks, clock: clock.clone() }, &store, stop());
     reconcile(supervisor, refresh, &store, stop());
+    reconcile(supervisor, duty, &store, stop());
     let retention = config.hub.retention();
     reconcile(supervisor, Prune { journal, store: store.clone(), retention, clock }, &store, stop());
 

@@ -18,6 +18,7 @@ use tracing::info;
 use crate::{
     callbacks::{self, Callbacks},
     config::{Config, EnrolmentConfig, LoadedProfile},
+    emergency::{DutyBook, Emergency, RefreshDuty},
     enrolment::Enrolment,
     health::{self, Status},
     passes::{Reconciler as _, directory::RefreshDirectory},
@@ -44,6 +45,10 @@ pub struct Parts {
     pub directory: watch::Receiver<Arc<Directory>>,
     /// Keeps them up to date.
     pub refresh: RefreshDirectory,
+    /// Keeps the duty book up to date.
+    pub duty: RefreshDuty,
+    /// Helps people in danger while the database is away.
+    pub emergency: Emergency,
     /// Registers unknown devices.
     pub enrolment: Option<Enrolment>,
     /// The embedded broker.
@@ -123,6 +128,17 @@ impl Hub {
             credentials: credentials_sender,
         };
         refresh.pass().await?;
+        let (book, duty_book) = watch::channel(Arc::new(DutyBook::default()));
+        let duty = RefreshDuty { store: store.clone(), clock: clock.clone(), book };
+        duty.pass().await?;
+        let emergency = Emergency::new(
+            config.desk.clone(),
+            duty_book,
+            directory.clone(),
+            journal.clone(),
+            notifier.clone(),
+            clock.clone(),
+        );
         let enrolment = match &config.enrolment {
             Some(settings) => Some(enrolment(settings, &store, &clock).await?),
             None => None,
@@ -152,6 +168,7 @@ impl Hub {
                 store: store.clone(),
                 notifier: notifier.clone(),
                 clock: clock.clone(),
+                emergency: emergency.line(),
             }))
             .merge(extra)
             .merge(board::router(board));
@@ -166,6 +183,8 @@ impl Hub {
             profiles,
             directory,
             refresh,
+            duty,
+            emergency,
             enrolment,
             front_door,
             web: Web { listener, router },

@@ -4,21 +4,24 @@
 //! The engines' state is saved now and then together with the journal offsets it stands at. After a crash the watch
 //! loads the last state and reads on from there: alert ids are derived from event time, so what was already committed
 //! is recognised and changes nothing.
+//!
+//! While the database is away the watch reads on and keeps what it found; what concerns life safety it hands to the
+//! [`crate::emergency`] desk at once.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use journal::{Journal, Offset};
 use metrics::{counter, gauge, histogram};
-use model::{AlertChange, AlertId, Clock, Directory, Entry, Lane, Localised, Timestamp};
+use model::{AlertChange, AlertId, Body, Clock, Directory, Entry, Lane, Localised, Timestamp};
 use predict::Predictor;
 use rules::Engine;
-use store::{Snapshot, Store, WatchCursors};
+use store::{EmergencyNote, Snapshot, Store, StoreError, WatchCursors};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::LoadedProfile;
+use crate::{config::LoadedProfile, emergency::Line};
 
 /// The name of its cursor.
 pub const CONSUMER: &str = "watch";
@@ -36,8 +39,15 @@ const MAX_BATCH: usize = 500;
 const TICK: Duration = Duration::from_millis(250);
 /// How often the state is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
-/// The longest wait between two tries while the database is away.
+/// The first and the longest wait between two tries while the database is away.
+const BACK_OFF: Duration = Duration::from_millis(100);
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
+/// How long a commit may take before people in danger are helped without it.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a database that was away has to give a sign of life.
+const PING: Duration = Duration::from_secs(1);
+/// How much may be found and not committed before the watch stops reading.
+const MAX_OWED: usize = 50_000;
 
 /// What the watch needs.
 pub struct Watch {
@@ -51,6 +61,34 @@ pub struct Watch {
     pub clock: Arc<dyn Clock>,
     /// The profiles and their rules.
     pub profiles: Vec<LoadedProfile>,
+    /// Who helps people in danger while the database is away; `None`: nobody does.
+    pub emergency: Option<Line>,
+}
+
+/// What was found and is not committed yet.
+#[derive(Default)]
+struct Owed {
+    changes: Vec<AlertChange>,
+    /// How many of the changes the emergency desk has seen.
+    handed: usize,
+    /// What the emergency desk did.
+    notes: Vec<EmergencyNote>,
+    /// While the database is away: when to try again, and how long to wait after that.
+    away: Option<(Timestamp, Duration)>,
+}
+
+impl Owed {
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.notes.is_empty()
+    }
+}
+
+/// Shows the emergency desk what it has not seen.
+fn hand_over(emergency: Option<&Line>, changes: &[AlertChange], handed: &mut usize) {
+    if let Some(emergency) = emergency {
+        emergency.take(&changes[*handed..]);
+    }
+    *handed = changes.len();
 }
 
 /// The engines and how far they have read.
@@ -58,6 +96,7 @@ pub struct State {
     rules: Engine,
     predictor: Predictor,
     at: [Offset; 2],
+    owed: Owed,
     /// Where the journal ended when the watch began: up to here entries are read again in the order they came.
     began_at: [Offset; 2],
     /// True once open alerts were compared with what the engines hold.
@@ -90,12 +129,10 @@ impl Watch {
             for head in &mut heads {
                 head.mark_unchanged();
             }
-            let Some(read) = self.pass(&mut state, &shutdown).await? else {
-                return Ok(()); // Not committed: the same entries are read again after the restart.
+            let read = tokio::select! {
+                () = shutdown.cancelled() => break,
+                read = self.pass(&mut state) => read?,
             };
-            if shutdown.is_cancelled() {
-                break;
-            }
             if read > 0 {
                 continue;
             }
@@ -111,17 +148,20 @@ impl Watch {
     }
 
     /// Takes what is waiting, at most one batch a lane, commits what is found in it, and saves the state when it is
-    /// time. Returns how many entries were read; `None` if the shutdown came before the commit.
+    /// time. While the database is away what was found is kept for the next pass. Returns how many entries were read.
     ///
     /// # Errors
     /// If the journal cannot be read.
-    pub async fn pass(&self, state: &mut State, shutdown: &CancellationToken) -> anyhow::Result<Option<usize>> {
-        let (mut changes, read) = self.step(state)?;
-        if !state.compared && state.caught_up() && self.end_orphans(state, &mut changes).await {
+    pub async fn pass(&self, state: &mut State) -> anyhow::Result<usize> {
+        let read = if state.owed.changes.len() < MAX_OWED { self.step(state)? } else { 0 };
+        if !state.compared && state.caught_up() && self.end_orphans(state).await {
             state.compared = true;
         }
-        if !changes.is_empty() && !self.commit(state, &changes, shutdown).await {
-            return Ok(None);
+        if state.owed.away.is_some() {
+            hand_over(self.emergency.as_ref(), &state.owed.changes, &mut state.owed.handed);
+        }
+        if !self.commit(state).await {
+            return Ok(read);
         }
         if read > 0 {
             for (lane, at) in Lane::ALL.into_iter().zip(state.at) {
@@ -131,13 +171,12 @@ impl Watch {
         if state.changed && self.clock.now().since(state.saved_at) >= SAVE_EVERY {
             self.save(state).await?;
         }
-        Ok(Some(read))
+        Ok(read)
     }
 
     /// Takes some entries of each lane and looks at the clock.
-    fn step(&self, state: &mut State) -> anyhow::Result<(Vec<AlertChange>, usize)> {
+    fn step(&self, state: &mut State) -> anyhow::Result<usize> {
         let directory = self.directory.borrow().clone();
-        let mut changes = Vec::new();
         let mut lanes = Vec::with_capacity(Lane::ALL.len());
         for (lane, at) in Lane::ALL.into_iter().zip(state.at) {
             lanes.push(self.journal.read(lane, at, MAX_BATCH)?);
@@ -145,7 +184,7 @@ impl Watch {
         let entries = in_order(lanes, !state.caught_up());
         let read = entries.len();
         for (lane, offset, entry) in entries {
-            apply(state, &directory, &entry, &mut changes);
+            apply(state, &directory, &entry);
             state.at[lane] = offset;
             if lane == 0 {
                 // Telemetry is measured by its lag: it may have been buffered for hours.
@@ -161,16 +200,16 @@ impl Watch {
         state.changed |= read > 0;
         // While entries are waiting, time is where they are: an absence is not found before what would disprove it.
         if Lane::ALL.into_iter().zip(state.at).all(|(lane, at)| at >= self.journal.head(lane)) {
-            let before = changes.len();
-            state.rules.advance(self.clock.now(), &directory, &mut changes);
-            state.changed |= changes.len() > before;
+            let before = state.owed.changes.len();
+            state.rules.advance(self.clock.now(), &directory, &mut state.owed.changes);
+            state.changed |= state.owed.changes.len() > before;
         }
-        Ok((changes, read))
+        Ok(read)
     }
 
     /// Ends open alerts that no engine holds any more (their rule was removed, or the saved state was lost): nobody
     /// else would. False if the store cannot be asked yet.
-    async fn end_orphans(&self, state: &State, changes: &mut Vec<AlertChange>) -> bool {
+    async fn end_orphans(&self, state: &mut State) -> bool {
         let open = match self.store.open_alerts().await {
             Ok(open) => open,
             Err(failure) => {
@@ -193,37 +232,83 @@ impl Watch {
                 "After a restart nothing watches this condition any more; it was ended without a sign from the device.",
                 "重启后已无规则监测该情况；告警已结束，但未收到设备的恢复信号。",
             );
-            changes.push(AlertChange::Cleared(Box::new(alert)));
+            state.owed.changes.push(AlertChange::Cleared(Box::new(alert)));
         }
         true
     }
 
-    /// Commits until it succeeds; false if the shutdown came first.
-    async fn commit(&self, state: &State, changes: &[AlertChange], shutdown: &CancellationToken) -> bool {
-        let mut back_off = Duration::from_millis(100);
-        let mut failed = false;
-        loop {
-            match self.store.commit_watch(changes, &state.cursors(), &[], self.clock.now()).await {
-                Ok(_) => {
-                    if failed {
-                        info!("the database takes alerts again");
-                    }
-                    return true;
-                }
-                Err(failure) => {
-                    if !failed {
-                        error!("alerts wait until the database can be written: {failure}");
-                    }
-                    failed = true;
-                    counter!("liftline_watch_failures_total").increment(1);
-                }
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return false,
-                () = tokio::time::sleep(back_off) => {}
-            }
-            back_off = (back_off * 2).min(MAX_BACK_OFF);
+    /// Commits what was found; false if the database is away. What was done for people meanwhile is told first.
+    async fn commit(&self, state: &mut State) -> bool {
+        if state.owed.is_empty() {
+            return state.owed.away.is_none() || self.is_back(&mut state.owed).await;
         }
+        if state.owed.away.is_some() && !self.is_back(&mut state.owed).await {
+            return false;
+        }
+        let cursors = state.cursors();
+        let committed = self.try_commit(&mut state.owed, &cursors).await;
+        match committed {
+            Ok(()) => {
+                if state.owed.away.is_some() {
+                    info!("the database takes alerts again");
+                }
+                state.owed = Owed::default();
+                if let Some(emergency) = &self.emergency {
+                    emergency.hand_back();
+                }
+                true
+            }
+            Err(failure) => {
+                counter!("liftline_watch_failures_total").increment(1);
+                if state.owed.away.is_none() {
+                    error!("alerts wait until the database can be written: {failure}");
+                }
+                hand_over(self.emergency.as_ref(), &state.owed.changes, &mut state.owed.handed);
+                self.wait(&mut state.owed);
+                false
+            }
+        }
+    }
+
+    /// Commits what is owed; if that takes long, people in danger are helped meanwhile.
+    async fn try_commit(&self, owed: &mut Owed, cursors: &WatchCursors) -> Result<(), StoreError> {
+        let Owed { changes, handed, notes, .. } = owed;
+        let committing = async {
+            if !notes.is_empty() {
+                self.store.complete_emergency(notes, self.clock.now()).await?;
+            }
+            self.store.commit_watch(changes, cursors, &[], self.clock.now()).await.map(drop)
+        };
+        tokio::pin!(committing);
+        tokio::select! {
+            committed = &mut committing => committed,
+            () = tokio::time::sleep(PATIENCE) => {
+                hand_over(self.emergency.as_ref(), changes, handed);
+                committing.await
+            }
+        }
+    }
+
+    /// True if it is time to try again and the database gives a sign of life.
+    async fn is_back(&self, owed: &mut Owed) -> bool {
+        let Some((due, _)) = owed.away else { return true };
+        if self.clock.now() < due {
+            return false;
+        }
+        if matches!(tokio::time::timeout(PING, self.store.ping()).await, Ok(Ok(()))) {
+            if owed.is_empty() {
+                owed.away = None;
+            }
+            return true;
+        }
+        self.wait(owed);
+        false
+    }
+
+    /// Sets the time of the next try.
+    fn wait(&self, owed: &mut Owed) {
+        let back_off = owed.away.map_or(BACK_OFF, |(_, back_off)| (back_off * 2).min(MAX_BACK_OFF));
+        owed.away = Some((self.clock.now() + back_off, back_off));
     }
 
     /// The state that was saved last, or a fresh one.
@@ -236,6 +321,7 @@ impl Watch {
             predictor: Predictor::new(),
             at: Lane::ALL.map(|lane| self.journal.cursor(CONSUMER, lane).unwrap_or_default()),
             began_at: Lane::ALL.map(|lane| self.journal.head(lane)),
+            owed: Owed::default(),
             compared: false,
             saved_at: self.clock.now(),
             changed: false,
@@ -271,6 +357,9 @@ impl Watch {
     }
 
     async fn save(&self, state: &mut State) -> anyhow::Result<()> {
+        if !state.owed.is_empty() {
+            return Ok(()); // Not committed: the same entries are read again after a restart.
+        }
         let snapshots = [
             Snapshot { name: RULES.to_owned(), data: state.rules.snapshot() },
             Snapshot { name: PREDICTOR.to_owned(), data: state.predictor.snapshot() },
@@ -289,12 +378,19 @@ impl Watch {
     }
 }
 
-fn apply(state: &mut State, directory: &Directory, entry: &Entry, changes: &mut Vec<AlertChange>) {
+fn apply(state: &mut State, directory: &Directory, entry: &Entry) {
+    if let Body::Emergency(note) = &entry.body {
+        match serde_json::from_str(note) {
+            Ok(note) => state.owed.notes.push(note),
+            Err(failure) => error!("a note of what was done while the database was away cannot be read: {failure}"),
+        }
+        return;
+    }
     let Some((device, _)) = entry.device.as_ref().and_then(|device| directory.find(device)) else {
         return; // A reject, or a device removed since.
     };
-    state.rules.apply(device, entry, changes);
-    state.predictor.apply(device, entry, changes);
+    state.rules.apply(device, entry, &mut state.owed.changes);
+    state.predictor.apply(device, entry, &mut state.owed.changes);
 }
 
 /// The entries of both lanes in the order to apply them: (index of the lane, offset, entry).

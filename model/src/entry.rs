@@ -49,7 +49,7 @@ impl Entry {
     #[must_use]
     pub fn lane(&self) -> Lane {
         match self.body {
-            Body::Event(_) | Body::Status(_) | Body::CommandResult(_) => Lane::Events,
+            Body::Event(_) | Body::Status(_) | Body::CommandResult(_) | Body::Emergency(_) => Lane::Events,
             Body::Sample(_) | Body::Reject(_) => Lane::Telemetry,
         }
     }
@@ -68,6 +68,8 @@ pub enum Body {
     CommandResult(CommandResult),
     /// It could not be used.
     Reject(Reject),
+    /// The hub's own note, in JSON, of something it did for people while its database was away.
+    Emergency(String),
 }
 
 /// The values of some channels of one device at one time: one row of readings.

@@ -177,7 +177,7 @@ impl Unit {
         let (time, values) = match &entry.body {
             Body::Sample(sample) => (sample.time.as_micros(), &sample.values),
             Body::Event(event) => (event.time.as_micros(), &event.values),
-            Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) => return,
+            Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) | Body::Emergency(_) => return,
         };
         for (channel, value) in values {
             let (Some(watch), Value::Number(value)) = (watched.get(channel), value) else { continue };

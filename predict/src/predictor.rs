@@ -95,7 +95,7 @@ impl Predictor {
         let (time, values) = match &entry.body {
             Body::Sample(sample) => (sample.time, &sample.values),
             Body::Event(event) => (event.time, &event.values),
-            Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) => return,
+            Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) | Body::Emergency(_) => return,
         };
         let Some(finders) = self.profiles.get(&device.profile) else { return };
         if !self.devices.contains_key(&device.id) {

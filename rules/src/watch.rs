@@ -130,7 +130,9 @@ impl Watch {
             Body::Event(event) => {
                 (Some(Said::new(event.time, entry.received_at)), event.values.as_slice(), Some(event.code.as_str()))
             }
-            Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) => (None, [].as_slice(), None),
+            Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) | Body::Emergency(_) => {
+                (None, [].as_slice(), None)
+            }
         };
         // What had become due before this was said; what is due at this very instant waits for what it says.
         let expected = self.event_time(hub);

@@ -111,6 +111,11 @@ impl<'a> Work<'a> {
         })
     }
 
+    /// What follows happened at another time than what came before.
+    pub(crate) fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
     /// Writes what was gathered. Returns how many messages are owed that were not owed before.
     pub(crate) async fn write(&mut self) -> Result<u64> {
         for (ticket, version) in std::mem::take(&mut self.unwritten) {
@@ -124,6 +129,7 @@ impl<'a> Work<'a> {
             }
         }
         let owed = self.pending.write(&mut self.tx).await?;
+        self.opened.clear();
         self.outbox_changed |= owed > 0;
         Ok(owed)
     }

@@ -15,6 +15,7 @@ mod db;
 mod delivery;
 mod desk_work;
 mod devices;
+mod emergency;
 mod error;
 mod events;
 mod migrate;
@@ -50,11 +51,12 @@ pub use commands::{Command, NewCommand};
 pub use db::{Result, Sql};
 pub use delivery::{Attempt, ReplyCode, StoredMessage};
 pub use devices::{DeviceFilter, DeviceState, DeviceSummary};
+pub use emergency::{EmergencyNote, EmergencyStep};
 pub use error::StoreError;
 pub use events::DeviceEvent;
 pub use open::{DeskSettings, StoreConfig};
 pub use orgs::NewSite;
-pub use outbox::{Claim, NewAnswer};
+pub use outbox::{About, Claim, NewAnswer, content};
 pub use people::{NewPerson, Subscription};
 pub use prune::Retention;
 pub use readings::{Bucket, Series, Step};
@@ -102,6 +104,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, Sql)> {
         ("delivery", delivery::STATEMENTS),
         ("desk_work", desk_work::STATEMENTS),
         ("devices", devices::STATEMENTS),
+        ("emergency", emergency::STATEMENTS),
         ("events", events::STATEMENTS),
         ("orgs", orgs::STATEMENTS),
         ("outbox", outbox::STATEMENTS),

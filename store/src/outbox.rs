@@ -84,20 +84,27 @@ pub struct NewAnswer {
 }
 
 /// What a message is about.
-pub(crate) struct About<'a> {
-    pub(crate) ticket: &'a Ticket,
-    pub(crate) alert: Option<&'a Alert>,
-    pub(crate) site: Option<&'a Site>,
-    pub(crate) device: Option<&'a Device>,
-    pub(crate) link: Option<String>,
-    pub(crate) reply_code: Option<u32>,
+pub struct About<'a> {
+    /// The ticket.
+    pub ticket: &'a Ticket,
+    /// The alert that it is sent for, if it is sent for one.
+    pub alert: Option<&'a Alert>,
+    /// The ticket's site.
+    pub site: Option<&'a Site>,
+    /// The ticket's device, unless it is about a whole site.
+    pub device: Option<&'a Device>,
+    /// Where to read more.
+    pub link: Option<String>,
+    /// The number by which a reply names the ticket.
+    pub reply_code: Option<u32>,
 }
 
 /// How long an answer is worth sending.
 const ANSWER_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// Everything that the message's template needs, as it is known now.
-pub(crate) fn content(about: &About<'_>, notification: &Notification, now: Timestamp) -> MessageContent {
+#[must_use]
+pub fn content(about: &About<'_>, notification: &Notification, now: Timestamp) -> MessageContent {
     let ticket = about.ticket;
     // The reason that still holds; when none does, the alert that just ended, or the first one.
     let reason = ticket

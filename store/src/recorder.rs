@@ -101,7 +101,7 @@ impl RecorderBatch {
             }
             Body::Status(status) => self.statuses.push((device.clone(), *status)),
             Body::CommandResult(result) => self.results.push((device.clone(), result.clone())),
-            Body::Reject(_) => {}
+            Body::Reject(_) | Body::Emergency(_) => {}
         }
     }
 

@@ -94,7 +94,7 @@ pub struct CommitReport {
 }
 
 impl CommitReport {
-    fn count(&self) {
+    pub(crate) fn count(&self) {
         for (name, count) in [
             ("liftline_alerts_raised_total", self.raised),
             ("liftline_alerts_cleared_total", self.cleared),
@@ -110,8 +110,8 @@ impl CommitReport {
 
 /// What is stored of an alert.
 #[derive(Clone, Copy)]
-struct Known {
-    ticket: TicketId,
+pub(crate) struct Known {
+    pub(crate) ticket: TicketId,
     cleared: bool,
 }
 
@@ -150,7 +150,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<CommitReport> {
         let mut work = Work::begin(self, now).await?;
-        let mut known = known_alerts(&mut work, changes).await?;
+        let mut known = known_alerts(&mut work, changes.iter().map(|change| change.alert().id)).await?;
         load_ahead(&mut work, changes, &known).await?;
         let mut report = CommitReport::default();
         for change in changes {
@@ -199,8 +199,11 @@ impl Store {
     }
 }
 
-async fn known_alerts(work: &mut Work<'_>, changes: &[AlertChange]) -> Result<HashMap<AlertId, Known>> {
-    let mut ids: Vec<Uuid> = changes.iter().map(|change| change.alert().id.0).collect();
+pub(crate) async fn known_alerts(
+    work: &mut Work<'_>,
+    alerts: impl Iterator<Item = AlertId>,
+) -> Result<HashMap<AlertId, Known>> {
+    let mut ids: Vec<Uuid> = alerts.map(|alert| alert.0).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -212,7 +215,11 @@ async fn known_alerts(work: &mut Work<'_>, changes: &[AlertChange]) -> Result<Ha
 }
 
 /// Loads at once what the changes will need: the tickets that take them, and the devices.
-async fn load_ahead(work: &mut Work<'_>, changes: &[AlertChange], known: &HashMap<AlertId, Known>) -> Result<()> {
+pub(crate) async fn load_ahead(
+    work: &mut Work<'_>,
+    changes: &[AlertChange],
+    known: &HashMap<AlertId, Known>,
+) -> Result<()> {
     let mut raised: Vec<&Alert> = Vec::new();
     let mut tickets: Vec<Uuid> = Vec::new();
     for change in changes {
@@ -228,7 +235,7 @@ async fn load_ahead(work: &mut Work<'_>, changes: &[AlertChange], known: &HashMa
     if raised.is_empty() { Ok(()) } else { work.load_groups(&raised).await }
 }
 
-async fn raise(
+pub(crate) async fn raise(
     work: &mut Work<'_>,
     known: &mut HashMap<AlertId, Known>,
     report: &mut CommitReport,
@@ -261,7 +268,7 @@ async fn raise(
     Ok(())
 }
 
-async fn clear(
+pub(crate) async fn clear(
     work: &mut Work<'_>,
     known: &mut HashMap<AlertId, Known>,
     report: &mut CommitReport,

@@ -3,6 +3,8 @@
 use desk::{Action, TransitionError};
 use model::Language;
 
+use crate::emergency::Case;
+
 /// What can be written.
 pub fn help(language: Language) -> String {
     match language {
@@ -20,7 +22,7 @@ pub fn no_such_ticket(language: Language) -> String {
 }
 
 /// The ticket took it.
-pub fn done(language: Language, number: u64, action: &Action) -> String {
+pub fn done(language: Language, number: Option<u64>, action: &Action) -> String {
     let (en, zh) = match action {
         Action::Acknowledge => (
             "it is yours, thank you. Reply g when you set off, h when you are there.",
@@ -36,16 +38,44 @@ pub fn done(language: Language, number: u64, action: &Action) -> String {
         Action::Note { .. } => ("written down.", "已记录。"),
     };
     match language {
-        Language::En => format!("Liftline #{number}: {en}"),
-        Language::Zh => format!("Liftline 工单 {number}：{zh}"),
+        Language::En => format!("{}: {en}", name(language, number)),
+        Language::Zh => format!("{}：{zh}", name(language, number)),
     }
 }
 
 /// The ticket did not take it, and why.
-pub fn refused(language: Language, number: u64, refusal: &TransitionError) -> String {
+pub fn refused(language: Language, number: Option<u64>, refusal: &TransitionError) -> String {
     match language {
-        Language::En => format!("Liftline #{number}: not done. {refusal}."),
-        Language::Zh => format!("Liftline 工单 {number}：未执行。{}", refused_zh(refusal)),
+        Language::En => format!("{}: not done. {refusal}.", name(language, number)),
+        Language::Zh => format!("{}：未执行。{}", name(language, number), refused_zh(refusal)),
+    }
+}
+
+/// The ticket's name; while the database is away it has no number yet.
+fn name(language: Language, number: Option<u64>) -> String {
+    match (language, number) {
+        (Language::En, Some(number)) => format!("Liftline #{number}"),
+        (Language::Zh, Some(number)) => format!("Liftline 工单 {number}"),
+        (Language::En | Language::Zh, None) => "Liftline".to_owned(),
+    }
+}
+
+/// A lift was named whose case is handled while the database is away: there is no care page yet.
+pub fn being_handled(language: Language, case: &Case) -> String {
+    let device = &case.device;
+    match (language, case.answered) {
+        (Language::En, false) => format!(
+            "Liftline: we know about {device}: a person may be shut in. We are calling the lift engineers. Do not force the doors. If you are in danger, press the alarm button or call the emergency number."
+        ),
+        (Language::En, true) => format!(
+            "Liftline: we know about {device}: a person may be shut in. A person has answered and is looking after this. Do not force the doors. If you are in danger, press the alarm button or call the emergency number."
+        ),
+        (Language::Zh, false) => format!(
+            "Liftline：我们已获知{device}可能有人被困，正在呼叫电梯维修人员。请勿强行扒门。如有危险，请按报警按钮或拨打紧急电话。"
+        ),
+        (Language::Zh, true) => format!(
+            "Liftline：我们已获知{device}可能有人被困，已有人员应答并正在处理。请勿强行扒门。如有危险，请按报警按钮或拨打紧急电话。"
+        ),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures::{StreamExt as _, stream};
-use model::{Clock, Outcome};
+use model::{Clock, OutboxMessage, Outcome, Timestamp};
 use notify::Notifier;
 use store::{Change, Claim, Store};
 
@@ -58,25 +58,36 @@ impl Reconciler for Deliver {
 
 impl Deliver {
     async fn deliver(&self, claim: Claim) -> anyhow::Result<()> {
-        let message = &claim.message;
-        // The attempt that is looked up began after the message was owed: a wide window finds it all the same.
-        let found = match claim.look_up {
-            true => self.notifier.look_up(message, message.created_at, self.clock.now()).await,
-            false => None,
-        };
-        let outcome = match found {
-            Some(outcome) => outcome,
-            None => self.notifier.send(message, self.clock.now()).await,
-        };
-        let now = self.clock.now();
-        let retry_at = match &outcome {
-            Outcome::Sent { .. } | Outcome::Dead { .. } => None,
-            Outcome::Retry { after, .. } => notify::retry_at(message, *after, now),
-            Outcome::Unknown { .. } => notify::retry_at(message, Some(notify::retry::LOOK_UP_AFTER), now),
-        };
+        let (outcome, retry_at) = attempt(&self.notifier, &claim.message, claim.look_up, self.clock.as_ref()).await;
         self.store
-            .record_attempt(&claim, &outcome, retry_at, now)
+            .record_attempt(&claim, &outcome, retry_at, self.clock.now())
             .await
-            .with_context(|| format!("recording what came of message {}", message.id))
+            .with_context(|| format!("recording what came of message {}", claim.message.id))
     }
+}
+
+/// Makes one attempt, or with `look_up` finds out first what became of the last one. Returns what came of it and when
+/// to try again, if that makes sense.
+pub async fn attempt(
+    notifier: &Notifier,
+    message: &OutboxMessage,
+    look_up: bool,
+    clock: &dyn Clock,
+) -> (Outcome, Option<Timestamp>) {
+    // The attempt that is looked up began after the message was owed: a wide window finds it all the same.
+    let found = match look_up {
+        true => notifier.look_up(message, message.created_at, clock.now()).await,
+        false => None,
+    };
+    let outcome = match found {
+        Some(outcome) => outcome,
+        None => notifier.send(message, clock.now()).await,
+    };
+    let now = clock.now();
+    let retry_at = match &outcome {
+        Outcome::Sent { .. } | Outcome::Dead { .. } => None,
+        Outcome::Retry { after, .. } => notify::retry_at(message, *after, now),
+        Outcome::Unknown { .. } => notify::retry_at(message, Some(notify::retry::LOOK_UP_AFTER), now),
+    };
+    (outcome, retry_at)
 }

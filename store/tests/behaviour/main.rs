@@ -4,6 +4,7 @@
 mod harness;
 
 mod desk;
+mod emergency;
 mod logins;
 mod opening;
 mod outbox;

@@ -68,7 +68,7 @@ impl Fed {
             let values = match &entry.body {
                 Body::Sample(sample) => &sample.values,
                 Body::Event(event) => &event.values,
-                Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) => return,
+                Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) | Body::Emergency(_) => return,
             };
             let known = latest.entry(device.id.clone()).or_default();
             for (channel, value) in values {

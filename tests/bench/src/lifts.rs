@@ -90,7 +90,7 @@ fn readings_of(entry: &Entry) -> u64 {
     match &entry.body {
         Body::Sample(sample) => sample.values.len() as u64,
         Body::Event(event) => event.values.len() as u64,
-        Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) => 0,
+        Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) | Body::Emergency(_) => 0,
     }
 }
 

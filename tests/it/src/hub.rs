@@ -47,6 +47,8 @@ pub struct Setup {
     pub extra: String,
     /// Lines of TOML in the section `[hub]`.
     pub hub: String,
+    /// The URL of a PostgreSQL database instead of a fresh one.
+    pub database: Option<String>,
     /// No front door.
     pub no_front_door: bool,
     /// Another organisation than [`ORGANISATION`], as TOML.
@@ -75,7 +77,11 @@ impl TestHub {
             setup.hub
         );
         if engine == Engine::Postgres {
-            config.push_str(&format!("\n[store]\nurl = \"{}\"\n", fresh_postgres().await));
+            let url = match setup.database {
+                Some(url) => url,
+                None => fresh_postgres().await,
+            };
+            config.push_str(&format!("\n[store]\nurl = \"{url}\"\n"));
         }
         if !setup.no_front_door {
             config.push_str("\n[gateway.front_door]\nlisten = \"127.0.0.1:0\"\n");

@@ -9,6 +9,7 @@ pub mod database;
 pub mod hub;
 pub mod peers;
 pub mod phones;
+pub mod proxy;
 pub mod raw;
 pub mod stories;
 

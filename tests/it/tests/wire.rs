@@ -91,7 +91,7 @@ fn report(entry: &Entry) -> Option<Numbered> {
             let detail = result.detail.clone()?;
             (0, Report::CommandResult { time: result.time, command: result.command, state: result.state, detail })
         }
-        Body::Status(_) | Body::Reject(_) => return None,
+        Body::Status(_) | Body::Reject(_) | Body::Emergency(_) => return None,
     };
     Some(Numbered { seq, report })
 }

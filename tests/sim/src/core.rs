@@ -74,6 +74,7 @@ impl Core {
             directory: directory.subscribe(),
             clock: clock.clone(),
             profiles: profiles.to_vec(),
+            emergency: None,
         };
         let recorder = Recorder {
             journal: journal.clone(),
@@ -173,8 +174,7 @@ impl Core {
 
     /// One round of the watch. Returns how many entries it took.
     pub async fn watch_once(&mut self) -> anyhow::Result<usize> {
-        let taken = self.watch.pass(&mut self.state, &self.stop).await?;
-        taken.context("the watch could not commit")
+        self.watch.pass(&mut self.state).await
     }
 
     /// Lets the recorder write one batch of each lane. True if there was anything.

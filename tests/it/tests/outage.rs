@@ -1,0 +1,124 @@
+//! The database is away while a person is shut in: people are called all the same, and when it is back the ticket says
+//! what was done, once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::time::{Duration, Instant};
+
+use hub::clock::SystemClock;
+use it::{
+    database::{Engine, fresh_postgres},
+    eventually,
+    hub::{SECRET, Setup, TestHub},
+    peers::paho,
+    phones::{HUB_NUMBER, Phones},
+    proxy::Proxy,
+    stories,
+};
+use model::{Clock as _, Timestamp};
+use serde_json::Value;
+
+const TOM: &str = "+15550100001";
+const STATION: &str = "+15550100002";
+const FIRE: &str = "+15550100003";
+const PERSON: &str = "+15550100999";
+
+/// Ten seconds a level, the shortest wait that a policy may have.
+const FAST: &str = "[desk.entrapment]\nsteps = [{ level = \"maintainer\", wait = \"10s\" }, { level = \"station\", wait = \"10s\" }, \
+    { level = \"fire_service\", wait = \"10s\" }]\nclose_when_restored = true\ntell_subscribers = true\n";
+
+/// The promise: people are called within this time although the database is away.
+const PROMISE: Duration = Duration::from_secs(10);
+
+async fn hub_behind(phones: &Phones) -> (TestHub, Proxy) {
+    let url = fresh_postgres().await;
+    let address = url.split_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
+    let proxy = Proxy::start(address.clone()).await;
+    let database = Some(url.replace(&address, &proxy.address.to_string()));
+    let extra = format!("{}{FAST}", phones.config());
+    let hub = TestHub::start(Engine::Postgres, Setup { extra, database, ..Setup::default() }).await;
+    phones.network.set_hub_url(&format!("http://{}", hub.web));
+    hub.ready().await;
+    (hub, proxy)
+}
+
+fn pages(phones: &Phones, number: &str) -> usize {
+    phones.network.inbox(number).iter().filter(|sms| sms.body.contains("ENTRAPMENT")).count()
+}
+
+/// The ticket with its timeline, once it is in the database.
+async fn ticket(hub: &TestHub) -> Value {
+    let api = hub.api().await;
+    let found = eventually("a ticket", it::SOON, || async { api.tickets("all", "entrapment").await.pop() }).await;
+    assert_eq!(api.tickets("all", "entrapment").await.len(), 1, "one ticket");
+    api.get(&format!("/api/v1/tickets/{}", found["id"].as_str().unwrap())).await
+}
+
+// The proxy must run while a command of the hub is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_called_without_the_database_and_the_ticket_tells_it() {
+    let phones = Phones::start().await;
+    let (hub, proxy) = hub_behind(&phones).await;
+    proxy.cut();
+    let began = Instant::now();
+    paho(hub.mqtt.unwrap().port(), "5", ("lift-1", SECRET), &stories::shut_in("lift-1")).await.unwrap();
+    let page = phones.sms(TOM, "Lift 1", PROMISE).await;
+    println!("called {:?} after the alarm, the database being away", began.elapsed());
+    assert!(page.contains("Reply a to accept"), "{page}");
+
+    // Whoever is inside is told what is so.
+    phones.network.send_sms(PERSON, HUB_NUMBER, "100001").await.unwrap();
+    phones.sms(PERSON, "We are calling the lift engineers", it::SOON).await;
+
+    // Nobody answers: the next level is called. It accepts: the one after it is not.
+    phones.sms(STATION, "Lift 1", Duration::from_secs(15)).await;
+    phones.network.send_sms(STATION, HUB_NUMBER, "a").await.unwrap();
+    phones.sms(STATION, "it is yours", it::SOON).await;
+    phones.network.send_sms(PERSON, HUB_NUMBER, "100001").await.unwrap();
+    phones.sms(PERSON, "A person has answered", it::SOON).await;
+    let accepted = SystemClock.now();
+
+    tokio::time::sleep_until((began + Duration::from_secs(24)).into()).await;
+    proxy.mend();
+    let ticket = ticket(&hub).await;
+    let earned = |kind: &str| {
+        let milestones = ticket["milestones"].as_array().unwrap();
+        milestones.iter().find(|milestone| milestone["kind"] == kind).unwrap_or_else(|| panic!("{kind}: {ticket:#}"))
+    };
+    let at = |kind: &str| serde_json::from_value::<Timestamp>(earned(kind)["at"].clone()).unwrap();
+    assert!(at("detected") < at("acknowledged"), "{ticket:#}");
+    assert!(at("acknowledged") <= accepted, "it was accepted before the database was back: {ticket:#}");
+    assert!(earned("acknowledged")["proof"]["en"].as_str().unwrap().contains("text message"), "{ticket:#}");
+
+    // What was sent is not sent again, and nobody is called who need not come.
+    let api = hub.api().await;
+    let path = format!("/api/v1/tickets/{}", ticket["id"].as_str().unwrap());
+    eventually("every message is settled", it::SOON, || async {
+        let messages = api.get(&path).await;
+        let all = messages["messages"].as_array().unwrap_or_else(|| panic!("{messages:#}"));
+        all.iter().all(|message| message["state"] != "pending").then_some(())
+    })
+    .await;
+    assert_eq!((pages(&phones, TOM), pages(&phones, STATION), pages(&phones, FIRE)), (1, 1, 0));
+}
+
+// The proxy must run while a command of the hub is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_dies_meanwhile_still_knows_whom_it_called() {
+    let phones = Phones::start().await;
+    let (mut hub, proxy) = hub_behind(&phones).await;
+    proxy.cut();
+    paho(hub.mqtt.unwrap().port(), "5", ("lift-1", SECRET), &stories::shut_in("lift-1")).await.unwrap();
+    phones.sms(TOM, "Lift 1", PROMISE).await;
+    eventually("the call is noted", it::SOON, || async {
+        (hub.metric("liftline_emergency_notes_total").await >= 2).then_some(())
+    })
+    .await;
+    hub.kill().await;
+    proxy.mend();
+    hub.restart().await;
+    let ticket = ticket(&hub).await;
+    assert_eq!(ticket["life_safety"], true);
+    phones.sms(STATION, "Lift 1", Duration::from_secs(15)).await;
+    assert_eq!(pages(&phones, TOM), 1, "called once, although the hub died in between");
+}
