@@ -28,7 +28,7 @@ fn seq(entry: &Entry) -> u64 {
     match &entry.body {
         Body::Sample(sample) => sample.seq.unwrap(),
         Body::Event(event) => event.seq.unwrap(),
-        Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) => panic!("not written here"),
+        Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) | Body::Emergency(_) => panic!("not written here"),
     }
 }
 
