@@ -93,6 +93,7 @@ fn tell(entries: &[Entry]) -> Vec<String> {
             }
             Body::CommandResult(r) => format!("result {} {:?} {:?}", r.time.as_millis() - NOW, r.state, r.detail),
             Body::Reject(r) => format!("{}: {}", r.reason, r.detail),
+            Body::Emergency(note) => format!("note {note}"),
         })
         .collect()
 }

@@ -67,7 +67,7 @@ proptest! {
             let (time, values) = match &entry.body {
                 Body::Sample(sample) => (sample.time, sample.values.as_slice()),
                 Body::Event(event) => (event.time, event.values.as_slice()),
-                Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) => continue,
+                Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) | Body::Emergency(_) => continue,
             };
             prop_assert!(time <= latest);
             for (id, value) in values {
