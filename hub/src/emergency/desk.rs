@@ -271,3 +271,6 @@ fn message(open: &Open, notification: &Notification, world: &World, now: Timesta
         attempts: 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Who is called, when, and what stops it.
+
+use std::time::Duration;
+
+use model::{
+    AlertSource, Evidence, Localised, MessageChannel, OrgId, ProfileId, Purpose, Receiver, RescueLevel, RuleId, Scope,
+    Severity, SiteId, TicketKind,
+};
+use store::DutyContact;
+
+use super::*;
+
+const ANN: &str = "+15550100001";
+const STATION: &str = "+15550100002";
+
+fn contact(level: RescueLevel, number: &str) -> DutyContact {
+    DutyContact {
+        org: OrgId(Uuid::nil()),
+        site: SiteId(Uuid::nil()),
+        level,
+        person: PersonId(Uuid::new_v5(&Uuid::nil(), number.as_bytes())),
+        name: number.to_owned(),
+        language: Language::En,
+        receivers: vec![Receiver { channel: MessageChannel::Sms, address: number.to_owned() }],
+    }
+}
+
+fn world() -> World {
+    let duty = vec![contact(RescueLevel::Maintainer, ANN), contact(RescueLevel::Station, STATION)];
+    World { duty: Arc::new(DutyBook::new(duty, Vec::new())), directory: Arc::new(Directory::default()) }
+}
+
+fn alert(life_safety: bool) -> Alert {
+    let device = model::DeviceId::new("lift-1").unwrap();
+    let rule = RuleId::new("entrapment").unwrap();
+    Alert {
+        id: AlertId(Uuid::from_u128(7)),
+        org: OrgId(Uuid::nil()),
+        site: SiteId(Uuid::nil()),
+        device,
+        profile: ProfileId::new("lift").unwrap(),
+        rule,
+        rule_version: 1,
+        source: AlertSource::Rule,
+        kind: if life_safety { TicketKind::Entrapment } else { TicketKind::Breakdown },
+        scope: Scope::Device,
+        severity: Severity::Critical,
+        life_safety,
+        title: Localised::new("Person trapped", "有人被困"),
+        evidence: Evidence::default(),
+        runbook: None,
+        raised_at: now(0),
+        cleared_at: None,
+    }
+}
+
+fn now(seconds: u64) -> Timestamp {
+    Timestamp::from_secs(1_767_225_600) + Duration::from_secs(seconds)
+}
+
+fn said(step: &Step) -> Vec<(String, Purpose)> {
+    let said = |call: &Call| (call.message.receiver.address.clone(), call.message.content.purpose);
+    step.calls.iter().map(said).collect()
+}
+
+fn desk() -> EmergencyDesk {
+    EmergencyDesk::new(Policies::default())
+}
+
+#[test]
+fn only_life_safety_is_acted_on_and_once() {
+    let (mut desk, world) = (desk(), world());
+    assert!(desk.change(&AlertChange::Raised(Box::new(alert(false))), &world, now(0)).is_empty());
+    let raised = AlertChange::Raised(Box::new(alert(true)));
+    let step = desk.change(&raised, &world, now(0));
+    assert_eq!(said(&step), [(ANN.to_owned(), Purpose::Page)]);
+    assert!(matches!(step.notes[0].what, EmergencyStep::Raised { .. }));
+    assert!(desk.change(&raised, &world, now(1)).is_empty());
+}
+
+#[test]
+fn silence_calls_the_next_level_and_an_answer_ends_the_calling() {
+    let (mut desk, world) = (desk(), world());
+    desk.change(&AlertChange::Raised(Box::new(alert(true))), &world, now(0));
+    assert!(desk.tick(&world, now(60)).is_empty(), "there is time left to answer");
+    let step = desk.tick(&world, now(3600));
+    assert_eq!(said(&step), [(STATION.to_owned(), Purpose::Page)]);
+    assert_eq!(step.notes.iter().map(|note| note.what.clone()).collect::<Vec<_>>(), [EmergencyStep::Ticked]);
+
+    assert!(desk.reply("+15550109999", &Action::Acknowledge, &world, now(3601)).is_none(), "nobody called them");
+    let (answered, step) = desk.reply(STATION, &Action::Acknowledge, &world, now(3602)).unwrap();
+    assert_eq!(answered.refused, None);
+    assert_eq!(said(&step), [(ANN.to_owned(), Purpose::StandDown)]);
+    assert!(desk.tick(&world, now(3602 + 600)).calls.iter().all(|call| call.message.content.purpose != Purpose::Page));
+}
+
+#[test]
+fn the_end_of_the_alert_tells_those_who_were_called() {
+    let (mut desk, world) = (desk(), world());
+    desk.change(&AlertChange::Raised(Box::new(alert(true))), &world, now(0));
+    let ended = Alert { cleared_at: Some(now(30)), ..alert(true) };
+    let step = desk.change(&AlertChange::Cleared(Box::new(ended)), &world, now(31));
+    assert_eq!(said(&step), [(ANN.to_owned(), Purpose::StandDown)]);
+    assert!(matches!(step.notes[0].what, EmergencyStep::Cleared { .. }));
+    desk.clear();
+    assert!(desk.is_empty());
+}
