@@ -6,7 +6,6 @@
 
 mod backoff;
 mod client;
-mod window;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -26,9 +25,9 @@ use crate::{
     downlink::{Downlink, commands_topic},
     inbound::{Ack, Inbound, Message},
     topic,
+    window::{Head, Window},
 };
 use client::{AckToken, Client, Delivery, EventLoop, Happened};
-use window::{Head, Window};
 
 /// How many commands may wait for the broker's acknowledgement at once.
 const MAX_COMMANDS: usize = 64;

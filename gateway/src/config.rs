@@ -121,6 +121,8 @@ pub struct FrontDoorConfig {
     /// How long commands wait for a device that is away.
     #[serde(with = "model::duration")]
     pub session_expiry: Duration,
+    /// How many messages a second each connection may send; what exceeds that waits in the device.
+    pub message_rate: u32,
 }
 
 impl Default for FrontDoorConfig {
@@ -130,6 +132,7 @@ impl Default for FrontDoorConfig {
             max_connections: 10_000,
             keep_alive: None,
             session_expiry: Duration::from_secs(86_400),
+            message_rate: 10_000,
         }
     }
 }
@@ -224,6 +227,9 @@ impl FrontDoorConfig {
         if self.max_connections == 0 {
             return wrong("front_door.max_connections", "with 0 no device could connect", "write 10000");
         }
+        if self.message_rate == 0 {
+            return wrong("front_door.message_rate", "with 0 no message could arrive", "write 10000");
+        }
         if self.keep_alive.is_some_and(|keep_alive| !(5..=u64::from(u16::MAX)).contains(&keep_alive.as_secs())) {
             return wrong("front_door.keep_alive", "it must be 5 s to 65535 s", "write \"60s\"");
         }
@@ -274,6 +280,7 @@ mod tests {
             "[broker]\nca_file = \"c\"",
             "[broker]\nkeep_alive = \"0s\"",
             "[front_door]\nkeep_alive = \"1s\"",
+            "[front_door]\nmessage_rate = 0",
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }

@@ -1,75 +1,87 @@
 //! The front door: the hub's own broker, so that devices need no other. MQTT 3.1.1 and 5 share one port.
 //!
-//! The broker library awaits our hook for each message before it acknowledges that message, so the acknowledgement
-//! waits for the journal. The hook cannot refuse to acknowledge; it can turn the message into one of QoS 0, which
-//! needs no acknowledgement, and then drop the connection, so that the device connects again and sends anew.
+//! It speaks the devices' side of MQTT only: what they publish goes to the intake, what they may read are their own
+//! commands, and nothing passes from one device to another. In return a message is acknowledged only when its [`Ack`]
+//! is done, with as many of a connection on their way at once as it cares to send: one commit of the journal serves
+//! them all.
+//!
+//! [`Ack`]: crate::Ack
 
 mod auth;
-mod hook;
-mod roll;
+mod connection;
+mod pending;
+mod sessions;
+mod wire;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use model::{Clock, DeviceId};
-use mqtt5::{
-    QoS,
-    broker::{
-        BrokerConfig, MqttBroker, StorageBackendType, StorageConfig,
-        router::{DeliveryLanes, LaneReceivers, MessageRouter, SubscriptionRequest},
-        storage::QueueHandle,
-    },
-    packet::publish::PublishPacket,
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+    time::{Instant, sleep},
 };
-use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     GatewayError,
-    config::{FrontDoorConfig, GatewayConfig, MAX_PACKET},
+    config::{FrontDoorConfig, GatewayConfig},
     downlink::{Downlink, commands_topic},
-    inbound::{Ack, Inbound, Message},
+    inbound::Inbound,
 };
 pub use auth::{Credentials, secret_hash};
-use roll::Roll;
+use pending::Pending;
+use sessions::{Handed, Sessions};
 
-/// The name under which last wills are heard. No device can take it: the library refuses client ids with a slash.
-const WILLS: &str = "liftline/wills";
-/// How many commands may wait for one device, and how many bytes.
-const MAX_QUEUED: usize = 100;
-const MAX_QUEUED_BYTES: usize = 1 << 20;
-/// How many messages may be on their way to one device.
-const LANE: usize = 64;
-/// How many last wills may wait; what exceeds it waits in the library's queue.
-const WILLS_LANE: usize = 1024;
-/// How many topics a device may subscribe to, and how many aliases it may set.
-const MAX_SUBSCRIPTIONS: usize = 16;
-const MAX_ALIASES: u16 = 16;
-/// How long to wait before a last will that the intake refused is offered again.
-const WILL_RETRY: Duration = Duration::from_millis(500);
+/// How many connections the system may hold ready that we have not taken yet.
+const BACKLOG: u32 = 4096;
+/// How long a new connection has to say who it is.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often forgotten sessions are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+/// How long to wait when the system has no connection to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The hub's own broker.
 pub struct FrontDoor {
-    broker: MqttBroker,
+    listener: TcpListener,
     local_addr: SocketAddr,
     shared: Arc<Shared>,
     credentials: watch::Receiver<Arc<Credentials>>,
 }
 
-/// What the hooks and the tasks of the front door share.
+/// What the connections share.
 struct Shared {
     prefix: String,
     clock: Arc<dyn Clock>,
-    roll: Roll,
+    auth: auth::Auth,
+    sessions: Sessions,
     /// Where messages go; set when the front door runs, before the first connection is accepted.
     out: OnceLock<mpsc::Sender<Inbound>>,
-    /// The library's router; set once the broker is made. The router owns the hook and with it this.
-    router: OnceLock<Weak<MessageRouter>>,
+    /// Connections that have not said who they are.
+    pending: Pending,
+    /// Places for devices that have.
+    places: Arc<Semaphore>,
+    /// Places for large packets.
+    large: Arc<Semaphore>,
+    session_expiry: Duration,
+    login_timeout: Duration,
+    /// The keep-alive imposed on MQTT 5 devices, in seconds.
+    keep_alive: Option<u16>,
+    /// How many messages a connection may send in a second.
+    message_rate: u32,
+    /// Makes client ids for devices that have none.
+    assigned: AtomicU64,
     stopping: CancellationToken,
 }
 
@@ -84,20 +96,26 @@ impl FrontDoor {
         credentials: watch::Receiver<Arc<Credentials>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, GatewayError> {
-        let shared = Arc::new(Shared::new(gateway.prefix.clone(), clock));
-        let failed =
-            |source: Box<dyn std::error::Error + Send + Sync>| GatewayError::Listen { listen: config.listen, source };
-        let hook = Arc::new(hook::Hook { shared: shared.clone(), credentials: credentials.clone() });
-        let auth = Arc::new(auth::Auth { shared: shared.clone(), credentials: credentials.clone() });
-        let broker = MqttBroker::with_config(broker_config(config).with_event_handler(hook))
-            .await
-            .map_err(|error| failed(Box::new(error)))?
-            .with_auth_provider(auth);
-        let local_addr = broker.local_addr().ok_or_else(|| failed("the port was not opened".into()))?;
-        if shared.router.set(Arc::downgrade(&broker.router())).is_err() {
-            return Err(failed("the router was set twice".into()));
-        }
-        Ok(Self { broker, local_addr, shared, credentials })
+        let failed = |source: std::io::Error| GatewayError::Listen { listen: config.listen, source: Box::new(source) };
+        let listener = listen(config.listen).map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        let shared = Arc::new(Shared {
+            prefix: gateway.prefix.clone(),
+            clock,
+            auth: auth::Auth { prefix: gateway.prefix.clone(), credentials: credentials.clone() },
+            sessions: Sessions::default(),
+            out: OnceLock::new(),
+            pending: Pending::new(config.max_connections),
+            places: Arc::new(Semaphore::new(config.max_connections)),
+            large: connection::large_places(),
+            session_expiry: config.session_expiry,
+            login_timeout: LOGIN_TIMEOUT,
+            keep_alive: config.keep_alive.map(|time| u16::try_from(time.as_secs()).unwrap_or(u16::MAX)),
+            message_rate: config.message_rate,
+            assigned: AtomicU64::new(0),
+            stopping: CancellationToken::new(),
+        });
+        Ok(Self { listener, local_addr, shared, credentials })
     }
 
     /// The address that devices connect to.
@@ -108,216 +126,125 @@ impl FrontDoor {
 
     /// Takes connections until the shutdown.
     ///
-    /// A message is acknowledged to its device when its [`Ack`] is done. If the `Ack` is dropped instead, the device
-    /// is disconnected without an acknowledgement and sends the message again.
+    /// A message is acknowledged to its device when its [`crate::Ack`] is done. If the `Ack` is dropped instead, the
+    /// device is disconnected without an acknowledgement and sends the message again.
     ///
     /// # Errors
-    /// [`GatewayError::FrontDoor`] if the broker stops by itself.
+    /// [`GatewayError::FrontDoor`] if it is started twice.
     pub async fn run(
-        mut self,
+        self,
         out: mpsc::Sender<Inbound>,
         downlinks: mpsc::Receiver<Downlink>,
         shutdown: CancellationToken,
     ) -> Result<(), GatewayError> {
-        if self.shared.out.set(out.clone()).is_err() {
+        let Self { listener, local_addr, shared, credentials } = self;
+        if shared.out.set(out).is_err() {
             return Err(GatewayError::FrontDoor("it was started twice".into()));
         }
-        let router = self.broker.router();
-        let wills = Wills::subscribe(&self.shared, &router).await?;
-        let stop = self.broker.shutdown_handle();
-        info!(address = %self.local_addr, "the front door is open");
-        let shared = self.shared.clone();
-        let helpers = async {
-            tokio::join!(
-                send_commands(&shared, &router, downlinks),
-                wills.forward(&shared, &router, out),
-                dismiss(&shared, &router, self.credentials.clone()),
-            )
-        };
-        let broker = self.broker.run();
-        tokio::pin!(broker);
+        info!(address = %local_addr, "the front door is open");
+        let mut connections = JoinSet::new();
         tokio::select! {
             () = shutdown.cancelled() => {}
-            ended = &mut broker => {
-                self.shared.stopping.cancel();
-                return Err(GatewayError::FrontDoor(match ended {
-                    Ok(()) => "its accept loop ended".into(),
-                    Err(error) => Box::new(error),
-                }));
-            }
-            _never = helpers => {}
+            () = accept(&listener, &shared, &mut connections) => {}
+            () = send_commands(&shared, downlinks) => {}
+            () = dismiss(&shared, credentials) => {}
+            () = sweep(&shared) => {}
         }
-        // From here on hooks acknowledge nothing new, and last wills are no news: the devices did not go away.
-        self.shared.stopping.cancel();
-        stop.shutdown();
-        broker.await.map_err(|error| GatewayError::FrontDoor(Box::new(error)))
+        drop(listener);
+        // From here on nothing new is taken, and last wills are no news: the devices did not go away.
+        shared.stopping.cancel();
+        while connections.join_next().await.is_some() {}
+        Ok(())
     }
 }
 
-fn broker_config(config: &FrontDoorConfig) -> BrokerConfig {
-    let storage = StorageConfig::new()
-        .with_backend(StorageBackendType::Memory)
-        .with_max_queued_messages_per_client(MAX_QUEUED)
-        .with_max_queued_bytes_per_client(MAX_QUEUED_BYTES);
-    let mut broker = BrokerConfig::new()
-        .with_bind_address(config.listen)
-        .with_max_clients(config.max_connections)
-        .with_max_packet_size(MAX_PACKET)
-        .with_session_expiry(config.session_expiry)
-        .with_max_subscriptions_per_client(MAX_SUBSCRIPTIONS)
-        .with_client_channel_capacity(LANE)
-        .with_sys_topics_enabled(false)
-        .with_storage(storage);
-    broker.topic_alias_maximum = MAX_ALIASES;
-    broker.server_keep_alive = config.keep_alive;
-    broker.shared_subscription_available = false;
-    broker
+/// A listening socket with room for a whole fleet that comes back at once.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl Shared {
-    fn new(prefix: String, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            prefix,
-            clock,
-            roll: Roll::default(),
-            out: OnceLock::new(),
-            router: OnceLock::new(),
-            stopping: CancellationToken::new(),
-        }
-    }
-
-    /// Offers a message to the intake and waits for its acknowledgement; false if it was not taken.
-    async fn offer(&self, message: Message) -> bool {
-        let Some(out) = self.out.get() else { return false };
-        let (ack, acknowledged) = Ack::channel();
-        tokio::select! {
-            biased;
-            () = self.stopping.cancelled() => return false,
-            sent = out.send(Inbound { message, ack }) => if sent.is_err() { return false },
-        }
-        wait(acknowledged, &self.stopping).await
+    /// A client id for a device that has none.
+    fn assigned_client_id(&self, device: &DeviceId) -> String {
+        format!("{device}/{}", self.assigned.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// Waits for an acknowledgement; at a shutdown only for what is already nearly done.
-async fn wait(acknowledged: oneshot::Receiver<()>, stopping: &CancellationToken) -> bool {
-    const GRACE: Duration = Duration::from_secs(2);
-    tokio::pin!(acknowledged);
-    tokio::select! {
-        biased;
-        answer = &mut acknowledged => return answer.is_ok(),
-        () = stopping.cancelled() => {}
-    }
-    matches!(tokio::time::timeout(GRACE, acknowledged).await, Ok(Ok(())))
-}
-
-/// Publishes commands to the devices that listen for them.
-async fn send_commands(shared: &Shared, router: &MessageRouter, mut downlinks: mpsc::Receiver<Downlink>) {
-    while let Some(downlink) = downlinks.recv().await {
-        let topic = commands_topic(&shared.prefix, &downlink.device);
-        let clients = shared.roll.clients_of(&downlink.device);
-        if clients.is_empty() {
-            let reason =
-                format!("the device \"{}\" is not connected; the command can be sent when it is", downlink.device);
-            downlink.answer(Err(reason));
-            continue;
-        }
-        let mut listens = false;
-        for client in &clients {
-            for filter in [topic.clone(), format!("{topic}/#")] {
-                listens |= router.has_subscription(client, &filter).await;
+/// Accepts connections; never ends.
+async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
+    let mut failing = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(ended) = connections.join_next() => {
+                if let Err(failure) = ended {
+                    tracing::error!("a connection of the front door failed: {failure}");
+                }
+                continue;
+            }
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                failing = false;
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%address, %error, "a connection was gone before it was taken");
+                    continue;
+                }
+                let pending = shared.pending.admit();
+                connections.spawn(connection::serve(stream, address, shared.clone(), pending));
+            }
+            Err(error) => {
+                if !failing {
+                    warn!(%error, "no connection can be taken; if there are too many open files, raise the limit (ulimit -n)");
+                }
+                failing = true;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
-        if listens {
-            let publish = PublishPacket::new(topic, downlink.payload.clone(), QoS::AtLeastOnce);
-            router.route_message(&publish, None).await;
-            downlink.answer(Ok(()));
-        } else {
-            let reason =
-                format!("the device \"{}\" does not listen for commands; let it subscribe to {topic}", downlink.device);
-            downlink.answer(Err(reason));
-        }
     }
-    // No more commands will come; the other helpers go on.
+}
+
+/// Hands commands to the connections of the devices; never ends.
+async fn send_commands(shared: &Shared, mut downlinks: mpsc::Receiver<Downlink>) {
+    while let Some(downlink) = downlinks.recv().await {
+        let (device, payload) = (downlink.device.clone(), Bytes::from(downlink.payload.clone()));
+        let answer = match shared.sessions.command(&device, &payload) {
+            Handed::Over => Ok(()),
+            Handed::NotConnected => {
+                Err(format!("the device \"{device}\" is not connected; the command can be sent when it is"))
+            }
+            Handed::DoesNotListen => Err(format!(
+                "the device \"{device}\" does not listen for commands; let it subscribe to {}",
+                commands_topic(&shared.prefix, &device)
+            )),
+            Handed::Full => {
+                Err(format!("the device \"{device}\" has not taken earlier commands; it is sent when it has"))
+            }
+        };
+        downlink.answer(answer);
+    }
+    // No more commands will come; the other tasks go on.
     std::future::pending().await
 }
 
-/// Disconnects devices whose login has been withdrawn or changed.
-async fn dismiss(shared: &Shared, router: &MessageRouter, mut credentials: watch::Receiver<Arc<Credentials>>) {
+/// Disconnects devices whose login has been withdrawn or changed; never ends.
+async fn dismiss(shared: &Shared, mut credentials: watch::Receiver<Arc<Credentials>>) {
     while credentials.changed().await.is_ok() {
         let now = credentials.borrow_and_update().clone();
-        for (client, device) in shared.roll.dismissed(|device| now.secret_of(device)) {
+        for device in shared.sessions.dismiss(|device| now.secret_of(device)) {
             warn!(device.id = %device, "the device's login was withdrawn or changed; it is disconnected");
-            router.disconnect_client(&client).await;
         }
     }
     std::future::pending().await
 }
 
-/// Last wills: the library routes them past the hook, so they are heard through a subscription of our own. Nothing
-/// else arrives there, since the hook keeps every other message to itself.
-struct Wills {
-    lanes: LaneReceivers,
-    queue: QueueHandle,
-    _registered: oneshot::Receiver<mqtt5::broker::router::TakeoverNotice>,
-}
-
-impl Wills {
-    async fn subscribe(shared: &Shared, router: &MessageRouter) -> Result<Self, GatewayError> {
-        let (lanes, receivers) = DeliveryLanes::channel(WILLS_LANE);
-        let queue = router.queue_handle(WILLS);
-        let (displaced, registered) = oneshot::channel();
-        router.register_client(WILLS.to_owned(), lanes, queue.clone(), displaced).await;
-        let filter = format!("{}/#", shared.prefix);
-        router
-            .subscribe(SubscriptionRequest::new(WILLS, filter, QoS::AtLeastOnce))
-            .await
-            .map_err(|error| GatewayError::FrontDoor(Box::new(error)))?;
-        Ok(Self { lanes: receivers, queue, _registered: registered })
-    }
-
-    async fn forward(mut self, shared: &Shared, router: &MessageRouter, out: mpsc::Sender<Inbound>) {
-        loop {
-            tokio::select! {
-                will = self.lanes.recv() => match will {
-                    Some(will) => forward(shared, router, &out, will.publish).await,
-                    None => return std::future::pending().await,
-                },
-                () = self.queue.notified() => {
-                    for will in self.queue.take(WILLS_LANE).await {
-                        forward(shared, router, &out, will.to_publish_packet()).await;
-                    }
-                    self.queue.finish_drain();
-                }
-            }
-        }
-    }
-}
-
-/// Hands one last will to the intake, again and again until it is taken.
-async fn forward(shared: &Shared, router: &MessageRouter, out: &mpsc::Sender<Inbound>, will: PublishPacket) {
-    // The library marks a will with the user that left it; commands of ours carry no such mark.
-    let Some(sender) =
-        will.properties.get_user_property_value("x-mqtt-sender").and_then(|name| DeviceId::new(name).ok())
-    else {
-        return;
-    };
-    if crate::topic::is_status(will.topic_name.as_bytes()) {
-        for client in shared.roll.clients_of(&sender) {
-            if router.is_connected(&client).await {
-                info!(device.id = %sender, "an old connection of the device ended; the device itself is connected");
-                return;
-            }
-        }
-    }
-    let message = Message {
-        topic: Bytes::from(will.topic_name),
-        payload: will.payload,
-        received_at: shared.clock.now(),
-        sender: Some(sender),
-    };
-    metrics::counter!("liftline_messages_received_total", "way" => "last_will").increment(1);
-    while !out.is_closed() && !shared.stopping.is_cancelled() && !shared.offer(message.clone()).await {
-        tokio::time::sleep(WILL_RETRY).await;
+/// Forgets sessions that nobody came back to; never ends.
+async fn sweep(shared: &Shared) {
+    loop {
+        sleep(SWEEP).await;
+        shared.sessions.forget(Instant::now());
     }
 }

@@ -15,6 +15,7 @@ mod downlink;
 mod front_door;
 mod inbound;
 mod topic;
+mod window;
 
 pub use broker::{BrokerLink, LinkState};
 pub use config::{BrokerConfig, ConfigError, FrontDoorConfig, GatewayConfig, MAX_PACKET, ProtocolVersion};

@@ -1,21 +1,21 @@
 //! Who may come in, and what they may read. What they may *write* is decided in `decode`, so that an attempt to
 //! speak for another device is kept and shown rather than lost.
 
-use std::{collections::HashMap, future::Future, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use model::DeviceId;
-use mqtt5::{
-    broker::{AuthProvider, AuthResult},
-    packet::connect::ConnectPacket,
-    protocol::v5::reason_codes::ReasonCode,
-};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
-use tracing::info;
 
-use super::Shared;
+use super::{
+    sessions::Sessions,
+    wire::{Hello, Refusal},
+};
 use crate::downlink::commands_topic;
+
+/// The longest client id, in bytes.
+const MAX_CLIENT_ID: usize = 256;
 
 /// The logins of the devices.
 #[derive(Clone, Default)]
@@ -39,88 +39,74 @@ pub fn secret_hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
+/// Checks logins.
 pub(super) struct Auth {
-    pub(super) shared: Arc<Shared>,
+    pub(super) prefix: String,
     pub(super) credentials: watch::Receiver<Arc<Credentials>>,
+}
+
+/// A device that may come in.
+#[derive(Debug)]
+pub(super) struct Login {
+    pub(super) device: DeviceId,
+    /// The hash of the secret it used.
+    pub(super) secret: Option<[u8; 32]>,
+}
+
+/// Which of a device's commands a filter asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Its commands topic.
+    Exact,
+    /// That and everything below it.
+    Below,
 }
 
 impl Auth {
     /// The device that a connection belongs to, or why it is refused.
-    fn check(&self, connect: &ConnectPacket) -> Result<DeviceId, (ReasonCode, &'static str)> {
-        const BAD_LOGIN: (ReasonCode, &str) = (ReasonCode::BadUsernameOrPassword, "wrong user name or password");
-        let name = connect.username.as_deref().unwrap_or_default();
-        let given = Sha256::digest(connect.password.as_deref().unwrap_or_default());
-        let device = DeviceId::new(name).map_err(|_| BAD_LOGIN)?;
-        let expected = self.credentials.borrow().secret_of(&device);
+    pub(super) fn check(&self, hello: &Hello, sessions: &Sessions) -> Result<Login, (Refusal, &'static str)> {
+        const BAD_LOGIN: (Refusal, &str) = (Refusal::BadLogin, "wrong user name or password");
+        let given = Sha256::digest(&hello.password);
+        let device = DeviceId::new(&hello.username).map_err(|_| BAD_LOGIN)?;
+        let secret = self.credentials.borrow().secret_of(&device);
         // An unknown name takes the same path and time as a wrong password.
-        let matches = given.ct_eq(&expected.unwrap_or([0; 32]));
-        if expected.is_none() || !bool::from(matches) {
+        let matches = given.ct_eq(&secret.unwrap_or([0; 32]));
+        if secret.is_none() || !bool::from(matches) {
             return Err(BAD_LOGIN);
         }
-        if !self.may_be_called(&device, &connect.client_id) {
-            return Err((ReasonCode::ClientIdentifierNotValid, "the client id belongs to another device"));
+        if hello.client_id.len() > MAX_CLIENT_ID {
+            return Err((Refusal::ClientId, "the client id is too long"));
         }
-        if let Some(will) = &connect.will {
-            let own = format!("{}/{device}/", self.shared.prefix);
-            if !matches!(will.topic.strip_prefix(&own), Some("status" | "events" | "telemetry")) {
-                return Err((ReasonCode::NotAuthorized, "the last will must go to the device's own status topic"));
+        if hello.client_id.is_empty() && !hello.clean {
+            return Err((Refusal::ClientId, "a session that is to be kept needs a client id"));
+        }
+        if !self.may_be_called(&device, &hello.client_id, sessions) {
+            return Err((Refusal::ClientId, "the client id belongs to another device"));
+        }
+        if let Some(will) = &hello.will {
+            let own = format!("{}/{device}/", self.prefix);
+            let leaf = std::str::from_utf8(&will.topic).ok().and_then(|topic| topic.strip_prefix(&own));
+            if !matches!(leaf, Some("status" | "events" | "telemetry")) {
+                return Err((Refusal::NotAuthorized, "the last will must go to the device's own status topic"));
             }
         }
-        Ok(device)
+        Ok(Login { device, secret })
     }
 
     /// A session belongs to a client id, so no device may take that of another.
-    fn may_be_called(&self, device: &DeviceId, client_id: &str) -> bool {
+    fn may_be_called(&self, device: &DeviceId, client_id: &str, sessions: &Sessions) -> bool {
         let named_after_another =
             device.as_str() != client_id && self.credentials.borrow().devices.contains_key(client_id);
-        !named_after_another && self.shared.roll.holder(client_id).is_none_or(|holder| holder == *device)
+        !named_after_another && sessions.holder(client_id).is_none_or(|holder| holder == *device)
     }
 
     /// A device reads its own commands and nothing else.
-    fn may_read(&self, user: Option<&str>, filter: &str) -> bool {
-        user.and_then(|name| DeviceId::new(name).ok()).is_some_and(|device| {
-            let own = commands_topic(&self.shared.prefix, &device);
-            filter == own || filter.strip_prefix(&own) == Some("/#")
-        })
-    }
-}
-
-impl AuthProvider for Auth {
-    fn authenticate<'a>(
-        &'a self,
-        connect: &'a ConnectPacket,
-        client_addr: SocketAddr,
-    ) -> Pin<Box<dyn Future<Output = mqtt5::error::Result<AuthResult>> + Send + 'a>> {
-        let result = match self.check(connect) {
-            Ok(device) => AuthResult::success_with_user(device.to_string()),
-            Err((code, reason)) => {
-                metrics::counter!("liftline_front_door_logins_refused_total").increment(1);
-                let name: String = connect.username.as_deref().unwrap_or_default().chars().take(64).collect();
-                info!(address = %client_addr, username = name, reason, "a login was refused at the front door");
-                AuthResult::fail_with_reason(code, reason)
-            }
-        };
-        Box::pin(async move { Ok(result) })
-    }
-
-    fn authorize_publish<'a>(
-        &'a self,
-        _client_id: &str,
-        user_id: Option<&'a str>,
-        _topic: &'a str,
-    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
-        let logged_in = user_id.is_some();
-        Box::pin(async move { logged_in })
-    }
-
-    fn authorize_subscribe<'a>(
-        &'a self,
-        _client_id: &str,
-        user_id: Option<&'a str>,
-        topic_filter: &'a str,
-    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
-        let allowed = self.may_read(user_id, topic_filter);
-        Box::pin(async move { allowed })
+    pub(super) fn may_read(&self, device: &DeviceId, filter: &str) -> Option<Wanted> {
+        match filter.strip_prefix(&commands_topic(&self.prefix, device)) {
+            Some("") => Some(Wanted::Exact),
+            Some("/#") => Some(Wanted::Below),
+            Some(_) | None => None,
+        }
     }
 }
 
@@ -130,29 +116,31 @@ mod tests {
 
     fn auth(credentials: Credentials) -> Auth {
         let (_sender, credentials) = watch::channel(Arc::new(credentials));
-        Auth {
-            shared: Arc::new(Shared::new("liftline".to_owned(), Arc::new(model::ManualClock::default()))),
-            credentials,
-        }
+        Auth { prefix: "liftline".to_owned(), credentials }
+    }
+
+    fn device(name: &str) -> DeviceId {
+        DeviceId::new(name).unwrap()
     }
 
     #[test]
     fn a_device_cannot_take_the_client_id_of_another() {
-        let device = |name| DeviceId::new(name).unwrap();
         let auth = auth(Credentials { devices: HashMap::from([(device("lift-1"), [1; 32])]), enrolment: None });
-        assert!(auth.may_be_called(&device("lift-1"), "lift-1"));
-        assert!(auth.may_be_called(&device("lift-2"), "anything"));
-        assert!(!auth.may_be_called(&device("lift-2"), "lift-1"));
-        auth.shared.roll.arrived("anything".into(), device("lift-1"), None);
-        assert!(!auth.may_be_called(&device("lift-2"), "anything"));
+        let sessions = Sessions::default();
+        assert!(auth.may_be_called(&device("lift-1"), "lift-1", &sessions));
+        assert!(auth.may_be_called(&device("lift-2"), "anything", &sessions));
+        assert!(!auth.may_be_called(&device("lift-2"), "lift-1", &sessions));
+        let link = Arc::new(super::super::sessions::Link::new(Arc::default()));
+        sessions.arrived("anything".into(), &device("lift-1"), None, true, link);
+        assert!(!auth.may_be_called(&device("lift-2"), "anything", &sessions));
     }
 
     #[test]
     fn a_device_reads_its_own_commands_only() {
         let auth = auth(Credentials::default());
-        let allowed = |filter| auth.may_read(Some("lift-1"), filter);
-        assert!(allowed("liftline/lift-1/commands"));
-        assert!(allowed("liftline/lift-1/commands/#"));
+        let allowed = |filter| auth.may_read(&device("lift-1"), filter);
+        assert_eq!(allowed("liftline/lift-1/commands"), Some(Wanted::Exact));
+        assert_eq!(allowed("liftline/lift-1/commands/#"), Some(Wanted::Below));
         for filter in [
             "#",
             "liftline/#",
@@ -162,9 +150,8 @@ mod tests {
             "$share/g/liftline/lift-1/commands",
             "liftline/lift-1/commands/+/result",
         ] {
-            assert!(!allowed(filter), "{filter}");
+            assert_eq!(allowed(filter), None, "{filter}");
         }
-        assert!(!auth.may_read(None, "liftline/lift-1/commands"));
     }
 
     #[test]

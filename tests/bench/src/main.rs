@@ -1,6 +1,7 @@
 //! Measures the parts of Liftline, each against a reference in the same run: machines drift, ratios do not.
 
 mod engines_part;
+mod ingest;
 mod journal_part;
 mod lifts;
 mod report;
@@ -8,23 +9,24 @@ mod store_part;
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand};
 
 /// Measures the parts of Liftline. Without a name it measures all of them.
 #[derive(Parser)]
 #[command(name = "bench")]
 struct Arguments {
     /// Which part.
+    #[command(subcommand)]
     part: Option<Part>,
     /// The folder whose disk is measured; the system's temporary folder if none is named.
-    #[arg(long)]
+    #[arg(long, global = true)]
     dir: Option<PathBuf>,
     /// How many entries each measurement takes; every part has its own usual number.
-    #[arg(long)]
+    #[arg(long, global = true)]
     entries: Option<u64>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Subcommand)]
 enum Part {
     /// Appends, reads, trims and reopens a journal, beside a plain file with the same bytes and the same fsyncs.
     Journal,
@@ -34,13 +36,26 @@ enum Part {
     Predict,
     /// Records readings and opens tickets on SQLite, and on PostgreSQL if LIFTLINE_TEST_POSTGRES names a server.
     Store,
+    /// Brings messages from devices into the databases, beside a minimal reference and other programs.
+    Ingest(Box<ingest::Options>),
+    /// Runs the minimal reference of the part `ingest`; that part starts it.
+    #[command(hide = true)]
+    Reference {
+        /// The broker's port.
+        port: u16,
+        /// The database.
+        url: String,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let dir = arguments.dir.unwrap_or_else(std::env::temp_dir);
     let entries = |usual: u64| arguments.entries.unwrap_or(usual);
-    let parts = arguments.part.map_or_else(|| Part::value_variants().to_vec(), |part| vec![part]);
+    let parts = arguments.part.map_or_else(
+        || vec![Part::Journal, Part::Rules, Part::Predict, Part::Store, Part::Ingest(Box::default())],
+        |part| vec![part],
+    );
     for (n, part) in parts.into_iter().enumerate() {
         if n > 0 {
             println!();
@@ -50,6 +65,11 @@ fn main() -> anyhow::Result<()> {
             Part::Rules => engines_part::rules(entries(engines_part::ENTRIES))?,
             Part::Predict => engines_part::predict(entries(engines_part::ENTRIES))?,
             Part::Store => store_part::run(&dir, entries(store_part::ENTRIES))?,
+            Part::Ingest(options) => ingest::run(&dir, &options)?,
+            Part::Reference { port, url } => {
+                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+                runtime.block_on(ingest::reference::run(port, &url))?;
+            }
         }
     }
     Ok(())

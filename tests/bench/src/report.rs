@@ -12,6 +12,11 @@ impl Durations {
         self.0.push(duration);
     }
 
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A quantile from 0 to 1, in milliseconds; 0 of an empty sample.
     pub fn quantile_ms(&mut self, quantile: f64) -> f64 {
         self.0.sort_unstable();

@@ -8,13 +8,13 @@ use tokio::sync::Notify;
 use crate::inbound::{Ack, Mark};
 
 /// The window of one connection.
-pub(super) struct Window<T> {
+pub(crate) struct Window<T> {
     wake: Arc<Notify>,
     waiting: VecDeque<(Arc<Mark>, T)>,
 }
 
 /// How the oldest message stands.
-pub(super) enum Head<'a, T> {
+pub(crate) enum Head<'a, T> {
     /// It is not yet done, or there is none.
     Waiting,
     /// It may be acknowledged.
@@ -31,19 +31,19 @@ impl<T> Default for Window<T> {
 
 impl<T> Window<T> {
     /// Told when a message is done or dropped.
-    pub(super) fn wake(&self) -> Arc<Notify> {
+    pub(crate) fn wake(&self) -> Arc<Notify> {
         self.wake.clone()
     }
 
     /// Adds a message.
-    pub(super) fn admit(&mut self, token: T) -> Ack {
+    pub(crate) fn admit(&mut self, token: T) -> Ack {
         let (ack, mark) = Ack::slot(self.wake.clone());
         self.waiting.push_back((mark, token));
         ack
     }
 
     /// How the oldest message stands.
-    pub(super) fn head(&self) -> Head<'_, T> {
+    pub(crate) fn head(&self) -> Head<'_, T> {
         match self.waiting.front() {
             Some((mark, token)) if mark.is_done() => Head::Done(token),
             Some((mark, _)) if mark.is_dropped() => Head::Dropped,
@@ -52,7 +52,7 @@ impl<T> Window<T> {
     }
 
     /// Removes the oldest message.
-    pub(super) fn pop(&mut self) {
+    pub(crate) fn pop(&mut self) {
         self.waiting.pop_front();
     }
 }

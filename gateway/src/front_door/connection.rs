@@ -1,0 +1,753 @@
+//! One connection of a device, from its first byte to its last will.
+//!
+//! Reading, acknowledging and sending go on side by side in one task. Messages are handed to the intake as they come and
+//! stand in a window until the journal has them; acknowledgements go out in the order of arrival, as many at once as are
+//! ready. Whatever the device does, it holds a bounded amount of memory and holds up nobody else: what cannot be taken
+//! stays in its own socket.
+
+use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, mpsc::OwnedPermit},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
+};
+use tracing::{debug, info, warn};
+
+use super::{
+    Shared,
+    auth::{Login, Wanted},
+    sessions::{Held, Link, lock_kept},
+    wire::{
+        self, Farewell, Frame, Hello, Incoming, Malformed, Outgoing, Publish, Qos, Refusal, Version, Welcome, Will,
+    },
+};
+use crate::{
+    downlink::commands_topic,
+    inbound::{Ack, Inbound, Message},
+    window::{Head, Window},
+};
+
+/// How many messages of a connection may wait for the journal.
+const MAX_UNACKNOWLEDGED: u16 = 500;
+/// How many topic aliases a device may set.
+const MAX_ALIASES: u16 = 16;
+/// How many commands may be unacknowledged by a device.
+const MAX_COMMANDS_OUT: usize = 16;
+/// How many bytes are read at once, at least, while a device sends.
+const READ: usize = 2 * 1024;
+/// How many bytes are read at once, at most.
+const MAX_READ: usize = 64 * 1024;
+/// A packet above this size needs one of the places for large packets before it is read.
+pub(super) const LARGE: usize = 16 * 1024;
+/// How many bytes may wait to be sent before no more is read from the device.
+const MAX_OUTPUT: usize = 64 * 1024;
+/// How long a packet may take from its first byte to its last, and how long a device may leave what we send unread.
+const PACKET_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a device that promised no keep-alive may be silent.
+const MAX_SILENCE: Duration = Duration::from_secs(300);
+/// How long a device whose message could not be taken is kept waiting before it is disconnected, so that a full
+/// journal does not turn into a storm of connections.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
+/// How long to wait before a last will that the intake refused is offered again.
+const WILL_RETRY: Duration = Duration::from_millis(500);
+/// How long a farewell may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the journal has at a shutdown for what it is already given.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The device said goodbye, and whether its last will is to be published all the same.
+    Disconnected {
+        keep_will: bool,
+    },
+    /// The device is gone.
+    Lost(io::Error),
+    Malformed(Malformed),
+    /// We end it.
+    Ours(Farewell),
+}
+
+impl From<Malformed> for End {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
+/// What is to be said in answer to a message once the journal has it.
+#[derive(Debug)]
+enum Answer {
+    Ack(u16),
+    Received(u16),
+}
+
+/// A message that awaits its acknowledgement.
+struct Unacknowledged {
+    answer: Answer,
+    /// The place of a large packet.
+    _large: Option<OwnedSemaphorePermit>,
+}
+
+/// A message for which the intake has no room yet.
+struct Parked {
+    inbound: Inbound,
+    room: Pin<Box<dyn Future<Output = Room> + Send>>,
+}
+
+/// A place in the intake's queue; an error says that the intake is gone.
+type Room = Result<OwnedPermit<Inbound>, mpsc::error::SendError<()>>;
+
+/// Serves a connection that was just accepted; returns when it is over and its last will is dealt with.
+pub(super) async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, pending: u64) {
+    let evicted = shared.pending.token(pending);
+    let mut line = Line::new(stream);
+    let hello = tokio::select! {
+        () = shared.stopping.cancelled() => None,
+        () = evicted.cancelled() => None,
+        hello = timeout(shared.login_timeout, line.hello()) => Some(hello),
+    };
+    shared.pending.remove(pending);
+    let Some(hello) = hello else { return };
+    let hello = match hello {
+        Ok(Ok(hello)) => hello,
+        Ok(Err(End::Malformed(malformed))) => {
+            info!(%address, "a connection was closed: {malformed}");
+            if matches!(malformed, Malformed::OtherProtocol) {
+                line.output.extend_from_slice(wire::OTHER_VERSION);
+                line.flush_for(FAREWELL).await;
+            }
+            return;
+        }
+        Ok(Err(end)) => return debug!(%address, ?end, "a connection ended before it said who it is"),
+        Err(_) => return info!(%address, "a connection was closed: it did not say who it is in time"),
+    };
+    let version = hello.version;
+    let Some((connection, place)) = admit(line, hello, address, &shared).await else { return };
+    connection.run(version, place).await;
+}
+
+/// Checks a login and answers it.
+async fn admit(
+    mut line: Line,
+    hello: Hello,
+    address: SocketAddr,
+    shared: &Arc<Shared>,
+) -> Option<(Connection, OwnedSemaphorePermit)> {
+    let checked = shared.auth.check(&hello, &shared.sessions).and_then(|login| {
+        let place = shared.places.clone().try_acquire_owned();
+        place.map(|place| (login, place)).map_err(|_| (Refusal::Busy, "as many devices as allowed are connected"))
+    });
+    let version = hello.version;
+    let refused = match checked {
+        Ok((login, place)) => match Connection::open(line, hello, login, shared.clone()) {
+            Ok(connection) => return Some((connection, place)),
+            Err((returned, refusal)) => {
+                line = returned;
+                refusal
+            }
+        },
+        Err(refused) => {
+            let name: String = hello.username.chars().take(64).collect();
+            info!(%address, username = name, reason = refused.1, "a login was refused at the front door");
+            refused.0
+        }
+    };
+    metrics::counter!("liftline_front_door_logins_refused_total").increment(1);
+    wire::write(version, &Outgoing::Refused(refused), &mut line.output);
+    line.flush_for(FAREWELL).await;
+    None
+}
+
+/// A socket with what was read from it and what is to be written to it.
+struct Line {
+    stream: TcpStream,
+    input: BytesMut,
+    output: BytesMut,
+    /// How much to read next time.
+    read: usize,
+}
+
+impl Line {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, input: BytesMut::new(), output: BytesMut::new(), read: READ }
+    }
+
+    async fn hello(&mut self) -> Result<Hello, End> {
+        loop {
+            if let Frame::Whole = wire::frame(&self.input, true)? {
+                return Ok(wire::read_hello(&mut self.input)?);
+            }
+            self.stream.readable().await?;
+            self.receive(0)?;
+        }
+    }
+
+    /// Reads what is there; `wanted` says how much is known to come.
+    fn receive(&mut self, wanted: usize) -> Result<(), End> {
+        self.input.reserve(self.read.max(wanted));
+        match self.stream.try_read_buf(&mut self.input) {
+            Ok(0) => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+            Ok(read) => {
+                // A device that sends much gets a larger buffer, one that sends little a smaller.
+                self.read = if read >= self.read { self.read * 2 } else { self.read.max(2 * READ) / 2 }.min(MAX_READ);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes what goes without waiting; true if anything went.
+    fn flush(&mut self) -> Result<bool, End> {
+        let mut any = false;
+        while !self.output.is_empty() {
+            match self.stream.try_write(&self.output) {
+                Ok(written) => {
+                    any = true;
+                    bytes::Buf::advance(&mut self.output, written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(any)
+    }
+
+    /// Writes what it can within a time; whoever does not read it goes without.
+    async fn flush_for(&mut self, time: Duration) {
+        let writing = async {
+            while self.flush().is_ok() && !self.output.is_empty() {
+                if self.stream.writable().await.is_err() {
+                    break;
+                }
+            }
+        };
+        if timeout(time, writing).await.is_err() {
+            debug!("a device did not read the farewell");
+        }
+    }
+}
+
+/// A logged-in connection.
+struct Connection {
+    line: Line,
+    version: Version,
+    login: Login,
+    held: Held,
+    link: Arc<Link>,
+    will: Option<Will>,
+    session_expiry: Duration,
+    commands_topic: String,
+    max_commands_out: usize,
+    max_silence: Duration,
+    window: Window<Unacknowledged>,
+    unacknowledged: usize,
+    aliases: Vec<Bytes>,
+    /// A message that waits for room in the intake's queue; nothing behind it is looked at meanwhile.
+    waiting: Option<Box<Parked>>,
+    /// The place for the large packet that is being read.
+    large: Option<OwnedSemaphorePermit>,
+    /// Bytes that the packet being read still lacks.
+    missing: usize,
+    /// When the device was last heard, and since when a packet is incomplete or our own words are not read.
+    heard_at: Instant,
+    incomplete_since: Option<Instant>,
+    unread_since: Option<Instant>,
+    /// When the messages of this second began to be counted, and how many there were.
+    second: (Instant, u32),
+    out: mpsc::Sender<Inbound>,
+    shared: Arc<Shared>,
+}
+
+impl Connection {
+    /// Takes the session and welcomes the device.
+    fn open(mut line: Line, hello: Hello, login: Login, shared: Arc<Shared>) -> Result<Self, (Line, Refusal)> {
+        let Some(out) = shared.out.get().cloned() else { return Err((line, Refusal::Busy)) };
+        let window = Window::default();
+        let link = Arc::new(Link::new(window.wake()));
+        let assigned = hello.client_id.is_empty().then(|| shared.assigned_client_id(&login.device));
+        let client: Arc<str> = assigned.as_deref().unwrap_or(&hello.client_id).into();
+        let arrived = shared.sessions.arrived(client, &login.device, login.secret, hello.clean, link.clone());
+        let Some(held) = arrived else { return Err((line, Refusal::ClientId)) };
+        let session_expiry = hello.session_expiry.unwrap_or(shared.session_expiry).min(shared.session_expiry);
+        let imposed = shared.keep_alive.filter(|_| hello.version == Version::V5);
+        let keep_alive = imposed.unwrap_or(hello.keep_alive);
+        let welcome = Welcome {
+            session_present: held.present,
+            session_expiry,
+            keep_alive: imposed,
+            assigned,
+            receive_maximum: MAX_UNACKNOWLEDGED,
+            alias_maximum: MAX_ALIASES,
+        };
+        wire::write(hello.version, &Outgoing::Welcome(welcome), &mut line.output);
+        let now = Instant::now();
+        let mut connection = Self {
+            line,
+            version: hello.version,
+            commands_topic: commands_topic(&shared.prefix, &login.device),
+            login,
+            held,
+            link,
+            will: hello.will,
+            session_expiry,
+            max_commands_out: MAX_COMMANDS_OUT.min(hello.receive_maximum.into()),
+            max_silence: match keep_alive {
+                0 => MAX_SILENCE,
+                seconds => Duration::from_millis(u64::from(seconds) * 1500),
+            },
+            window,
+            unacknowledged: 0,
+            aliases: Vec::new(),
+            waiting: None,
+            large: None,
+            missing: 0,
+            heard_at: now,
+            incomplete_since: None,
+            unread_since: None,
+            second: (now, 0),
+            out,
+            shared,
+        };
+        connection.send_again();
+        Ok(connection)
+    }
+
+    /// Commands that an earlier connection of the session sent and that were not acknowledged.
+    fn send_again(&mut self) {
+        for (id, payload) in &lock_kept(&self.held.kept).unacknowledged {
+            let command = Outgoing::Command { topic: &self.commands_topic, payload, id: Some(*id), again: true };
+            wire::write(self.version, &command, &mut self.line.output);
+        }
+    }
+
+    /// Serves the device until the end, and then says goodbye for it.
+    async fn run(mut self, version: Version, place: OwnedSemaphorePermit) {
+        let end = match self.turn().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        let farewell = self.note(&end);
+        if let Some(farewell) = farewell {
+            wire::write(version, &Outgoing::Farewell(farewell), &mut self.line.output);
+            self.line.flush_for(FAREWELL).await;
+        }
+        self.shared.sessions.left(&self.held, self.session_expiry, Instant::now());
+        let keep_will = match end {
+            End::Disconnected { keep_will } => keep_will,
+            End::Ours(Farewell::ShuttingDown) => false,
+            End::Lost(_) | End::Malformed(_) | End::Ours(_) => true,
+        };
+        let Self { will, shared, login, held, session_expiry, .. } = self;
+        let Some(will) = will.filter(|_| keep_will) else { return };
+        let delay = will.delay.min(session_expiry);
+        if !delay.is_zero() {
+            // The device may come back; its place is free meanwhile.
+            drop(place);
+            tokio::select! {
+                () = sleep(delay) => {}
+                () = shared.stopping.cancelled() => return,
+            }
+            if !shared.sessions.is_last(&held) {
+                return;
+            }
+        }
+        leave_behind(will, &login, &shared).await;
+    }
+
+    /// Logs an end that is not an ordinary one. Returns what to tell the device.
+    fn note(&self, end: &End) -> Option<Farewell> {
+        let device = &self.login.device;
+        match end {
+            End::Disconnected { .. } => None,
+            End::Lost(error) => {
+                debug!(device.id = %device, %error, "a device is gone");
+                None
+            }
+            End::Malformed(malformed) => {
+                metrics::counter!("liftline_front_door_malformed_total").increment(1);
+                warn!(device.id = %device, "a device was disconnected: {malformed}");
+                Some(match malformed {
+                    Malformed::TooLarge { .. } => Farewell::TooLarge,
+                    Malformed::OtherProtocol | Malformed::V4(_) | Malformed::V5(_) => Farewell::Malformed,
+                })
+            }
+            End::Ours(farewell) => {
+                match farewell {
+                    Farewell::ProtocolError | Farewell::BadAlias | Farewell::Malformed | Farewell::TooLarge => {
+                        metrics::counter!("liftline_front_door_malformed_total").increment(1);
+                        warn!(device.id = %device, ?farewell, "a device was disconnected: it breaks the rules of MQTT");
+                    }
+                    Farewell::Busy => warn!(
+                        device.id = %device,
+                        "a message could not be taken; the device is disconnected so that it sends it again"
+                    ),
+                    Farewell::Silent => info!(device.id = %device, "a device fell silent"),
+                    Farewell::ShuttingDown | Farewell::TakenOver | Farewell::Dismissed => {}
+                }
+                Some(*farewell)
+            }
+        }
+    }
+
+    /// Does what there is to do, again and again.
+    async fn turn(&mut self) -> Result<std::convert::Infallible, End> {
+        let wake = self.window.wake();
+        let shared = self.shared.clone();
+        let mut stopping: Option<Instant> = None;
+        let mut alarm: Pin<Box<Sleep>> = Box::pin(sleep_until(self.heard_at + self.max_silence));
+        loop {
+            self.acknowledge().await?;
+            if stopping.is_some() && self.unacknowledged == 0 {
+                return Err(End::Ours(Farewell::ShuttingDown));
+            }
+            if let Some(farewell) = self.link.ending() {
+                return Err(End::Ours(farewell));
+            }
+            self.send_commands();
+            if stopping.is_none() {
+                self.take_packets()?;
+            }
+            self.flush()?;
+            let listening = stopping.is_none() && self.may_read();
+            let due = stopping.map_or_else(|| self.due(listening), |since| since + GRACE);
+            // Moved only when it would ring too late; one that rings too early is set anew.
+            if due < alarm.deadline() {
+                alarm.as_mut().reset(due);
+            }
+            let full = self.waiting.is_some();
+            tokio::select! {
+                () = shared.stopping.cancelled(), if stopping.is_none() => stopping = Some(Instant::now()),
+                ready = self.line.stream.readable(), if listening => {
+                    ready?;
+                    self.line.receive(self.missing)?;
+                    self.heard_at = Instant::now();
+                }
+                ready = self.line.stream.writable(), if !self.line.output.is_empty() => ready?,
+                () = wake.notified() => {}
+                room = room(&mut self.waiting), if full => self.hand_over(room)?,
+                () = &mut alarm => {
+                    self.check_limits(listening, stopping)?;
+                    let next = stopping.map_or_else(|| self.due(listening), |since| since + GRACE);
+                    alarm.as_mut().reset(next.max(Instant::now() + Duration::from_millis(10)));
+                }
+            }
+        }
+    }
+
+    /// True if the device may send more: what it sent before has found room, and it reads what we send.
+    fn may_read(&self) -> bool {
+        self.waiting.is_none()
+            && self.unacknowledged < usize::from(MAX_UNACKNOWLEDGED)
+            && self.line.output.len() < MAX_OUTPUT
+            && (self.missing <= LARGE || self.large.is_some())
+            && !self.is_too_quick()
+    }
+
+    /// True if the device has sent as many messages as it may in this second.
+    fn is_too_quick(&self) -> bool {
+        self.second.1 >= self.shared.message_rate && self.second.0.elapsed() < Duration::from_secs(1)
+    }
+
+    /// When one of the limits is reached next.
+    fn due(&self, listening: bool) -> Instant {
+        // While we do not read, its silence is our doing.
+        let silence = if listening { self.heard_at } else { Instant::now() } + self.max_silence;
+        let packet = self.incomplete_since.filter(|_| listening).map(|since| since + PACKET_TIMEOUT);
+        let unread = self.unread_since.map(|since| since + PACKET_TIMEOUT);
+        let pause = self.is_too_quick().then(|| self.second.0 + Duration::from_secs(1));
+        // A place for a large packet may have become free.
+        let large = (self.missing > LARGE && self.large.is_none()).then(|| Instant::now() + Duration::from_millis(50));
+        [packet, unread, pause, large].into_iter().flatten().fold(silence, Instant::min)
+    }
+
+    fn check_limits(&mut self, listening: bool, stopping: Option<Instant>) -> Result<(), End> {
+        let now = Instant::now();
+        let past = |since: Option<Instant>, limit: Duration| since.is_some_and(|since| since + limit <= now);
+        if past(stopping, GRACE) {
+            return Err(End::Ours(Farewell::ShuttingDown));
+        }
+        if past(self.unread_since, PACKET_TIMEOUT) {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read what it is sent").into());
+        }
+        if !listening {
+            self.heard_at = now;
+            self.incomplete_since = self.incomplete_since.map(|_| now);
+            return Ok(());
+        }
+        if past(Some(self.heard_at), self.max_silence) || past(self.incomplete_since, PACKET_TIMEOUT) {
+            return Err(End::Ours(Farewell::Silent));
+        }
+        Ok(())
+    }
+
+    /// Takes the packets that are there and for which there is room.
+    fn take_packets(&mut self) -> Result<(), End> {
+        let received_at = self.shared.clock.now();
+        let (mut messages, mut progress) = (0, false);
+        while self.waiting.is_none() && self.unacknowledged < usize::from(MAX_UNACKNOWLEDGED) && !self.is_too_quick() {
+            match wire::frame(&self.line.input, false)? {
+                Frame::Missing(missing) => {
+                    self.missing = missing;
+                    if missing > LARGE && self.large.is_none() {
+                        self.large = self.shared.large.clone().try_acquire_owned().ok();
+                    }
+                    break;
+                }
+                Frame::Whole => {
+                    self.missing = 0;
+                    progress = true;
+                    match wire::read(self.version, &mut self.line.input)? {
+                        Incoming::Publish(publish) => {
+                            messages += 1;
+                            self.publish(publish, received_at)?;
+                        }
+                        other => self.answer(other)?,
+                    }
+                }
+            }
+        }
+        if messages > 0 {
+            metrics::counter!("liftline_messages_received_total", "way" => "front_door").increment(messages);
+        }
+        let partial = !self.line.input.is_empty() && self.waiting.is_none();
+        if progress || !partial {
+            self.incomplete_since = partial.then(Instant::now);
+        } else if self.incomplete_since.is_none() {
+            self.incomplete_since = Some(Instant::now());
+        }
+        if self.line.input.is_empty() {
+            // An idle device holds no buffer.
+            self.line.input = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Hands a message to the intake.
+    fn publish(&mut self, publish: Publish, received_at: model::Timestamp) -> Result<(), End> {
+        self.count_message();
+        let Publish { topic, payload, qos, id, alias } = publish;
+        let topic = self.resolve(topic, alias)?;
+        let answer = match qos {
+            Qos::Zero => None,
+            Qos::One => Some(Answer::Ack(id)),
+            Qos::Two if lock_kept(&self.held.kept).unreleased.contains(&id) => {
+                // The journal has it already; the device did not hear the answer.
+                wire::write(self.version, &Outgoing::PubRec(id), &mut self.line.output);
+                return Ok(());
+            }
+            Qos::Two => Some(Answer::Received(id)),
+        };
+        let message = Message { topic, payload, received_at, sender: Some(self.login.device.clone()) };
+        let inbound = Inbound { message, ack: self.admit(answer) };
+        match self.out.try_send(inbound) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(inbound)) => {
+                let room = Box::pin(self.out.clone().reserve_owned());
+                self.waiting = Some(Box::new(Parked { inbound, room }));
+                Ok(())
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(End::Ours(Farewell::ShuttingDown)),
+        }
+    }
+
+    fn count_message(&mut self) {
+        let (began, count) = &mut self.second;
+        *count += 1;
+        if *count >= self.shared.message_rate.min(64) && began.elapsed() >= Duration::from_secs(1) {
+            (*began, *count) = (Instant::now(), 0);
+        }
+    }
+
+    /// A place in the window for a message that wants an answer.
+    fn admit(&mut self, answer: Option<Answer>) -> Ack {
+        match answer {
+            Some(answer) => {
+                self.unacknowledged += 1;
+                self.window.admit(Unacknowledged { answer, _large: self.large.take() })
+            }
+            None => {
+                self.large = None;
+                Ack::none()
+            }
+        }
+    }
+
+    /// The intake has room for the message that waited.
+    fn hand_over(&mut self, room: Room) -> Result<(), End> {
+        let Some(waiting) = self.waiting.take() else { return Ok(()) };
+        let Ok(room) = room else { return Err(End::Ours(Farewell::ShuttingDown)) };
+        room.send(waiting.inbound);
+        Ok(())
+    }
+
+    /// The topic of a message whose sender may have given it a number.
+    fn resolve(&mut self, topic: Bytes, alias: Option<u16>) -> Result<Bytes, End> {
+        let Some(alias) = alias else { return Ok(topic) };
+        if alias > MAX_ALIASES {
+            return Err(End::Ours(Farewell::BadAlias));
+        }
+        let index = usize::from(alias) - 1;
+        if self.aliases.len() <= index {
+            self.aliases.resize(index + 1, Bytes::new());
+        }
+        if topic.is_empty() {
+            let known = self.aliases[index].clone();
+            return if known.is_empty() { Err(End::Ours(Farewell::BadAlias)) } else { Ok(known) };
+        }
+        // A copy: the packet's own bytes would keep the whole buffer in memory.
+        self.aliases[index] = Bytes::copy_from_slice(&topic);
+        Ok(topic)
+    }
+
+    /// Answers everything that is not a message.
+    fn answer(&mut self, incoming: Incoming) -> Result<(), End> {
+        let output = &mut self.line.output;
+        match incoming {
+            Incoming::Publish(_) | Incoming::Unexpected => return Err(End::Ours(Farewell::ProtocolError)),
+            Incoming::Ping => wire::write(self.version, &Outgoing::Pong, output),
+            Incoming::PubAck(id) => lock_kept(&self.held.kept).unacknowledged.retain(|(other, _)| *other != id),
+            Incoming::PubRel(id) => {
+                lock_kept(&self.held.kept).unreleased.remove(&id);
+                wire::write(self.version, &Outgoing::PubComp(id), output);
+            }
+            Incoming::Subscribe { id, filters } => {
+                let granted: Vec<Option<Qos>> =
+                    filters.iter().map(|(filter, qos)| self.listen(filter, Some(*qos)).then_some(*qos)).collect();
+                wire::write(self.version, &Outgoing::SubAck(id, &granted), &mut self.line.output);
+            }
+            Incoming::Unsubscribe { id, filters } => {
+                let existed: Vec<bool> = filters.iter().map(|filter| self.listen(filter, None)).collect();
+                wire::write(self.version, &Outgoing::UnsubAck(id, &existed), &mut self.line.output);
+            }
+            Incoming::Disconnect { keep_will, session_expiry } => {
+                if let Some(expiry) = session_expiry.filter(|_| !self.session_expiry.is_zero()) {
+                    self.session_expiry = expiry.min(self.shared.session_expiry);
+                }
+                return Err(End::Disconnected { keep_will });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets or ends a subscription; false if it is not allowed or did not exist.
+    fn listen(&self, filter: &str, qos: Option<Qos>) -> bool {
+        let mut kept = lock_kept(&self.held.kept);
+        let place = match self.shared.auth.may_read(&self.login.device, filter) {
+            Some(Wanted::Exact) => &mut kept.exact,
+            Some(Wanted::Below) => &mut kept.below,
+            None => return false,
+        };
+        std::mem::replace(place, qos).is_some() || qos.is_some()
+    }
+
+    /// Sends commands that wait, as many as the device may have unacknowledged.
+    fn send_commands(&mut self) {
+        let mut kept = lock_kept(&self.held.kept);
+        while kept.unacknowledged.len() < self.max_commands_out
+            && let Some(qos) = kept.listens()
+            && let Some(payload) = kept.waiting.pop_front()
+        {
+            let id = (qos != Qos::Zero).then(|| kept.next_id());
+            let command = Outgoing::Command { topic: &self.commands_topic, payload: &payload, id, again: false };
+            wire::write(self.version, &command, &mut self.line.output);
+            kept.unacknowledged.extend(id.map(|id| (id, payload)));
+        }
+    }
+
+    /// Acknowledges what the journal has, in the order of arrival.
+    async fn acknowledge(&mut self) -> Result<(), End> {
+        loop {
+            match self.window.head() {
+                Head::Waiting => return Ok(()),
+                Head::Done(Unacknowledged { answer, .. }) => {
+                    let packet = match answer {
+                        Answer::Ack(id) => Outgoing::PubAck(*id),
+                        Answer::Received(id) => {
+                            lock_kept(&self.held.kept).unreleased.insert(*id);
+                            Outgoing::PubRec(*id)
+                        }
+                    };
+                    wire::write(self.version, &packet, &mut self.line.output);
+                    self.window.pop();
+                    self.unacknowledged -= 1;
+                }
+                Head::Dropped => {
+                    metrics::counter!("liftline_messages_refused_total", "way" => "front_door").increment(1);
+                    self.line.flush_for(FAREWELL).await;
+                    tokio::select! {
+                        () = sleep(REFUSAL_PAUSE) => {}
+                        () = self.shared.stopping.cancelled() => {}
+                    }
+                    return Err(End::Ours(Farewell::Busy));
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), End> {
+        let any = self.line.flush()?;
+        if self.line.output.is_empty() {
+            self.unread_since = None;
+            if self.line.output.capacity() > READ {
+                self.line.output = BytesMut::new();
+            }
+        } else if any || self.unread_since.is_none() {
+            self.unread_since = Some(Instant::now());
+        }
+        Ok(())
+    }
+}
+
+/// Waits for room for the message that waits.
+async fn room(waiting: &mut Option<Box<Parked>>) -> Room {
+    match waiting {
+        Some(waiting) => waiting.room.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Hands a last will to the intake, again and again until it is taken.
+async fn leave_behind(will: Will, login: &Login, shared: &Shared) {
+    if crate::topic::is_status(&will.topic) && shared.sessions.is_connected(&login.device) {
+        info!(device.id = %login.device, "an old connection of the device ended; the device itself is connected");
+        return;
+    }
+    let Some(out) = shared.out.get() else { return };
+    let message = Message {
+        topic: will.topic,
+        payload: will.payload,
+        received_at: shared.clock.now(),
+        sender: Some(login.device.clone()),
+    };
+    metrics::counter!("liftline_messages_received_total", "way" => "last_will").increment(1);
+    while !out.is_closed() && !shared.stopping.is_cancelled() {
+        let (ack, acknowledged) = Ack::channel();
+        let offered = async {
+            match out.send(Inbound { message: message.clone(), ack }).await {
+                Ok(()) => acknowledged.await.is_ok(),
+                Err(_) => false,
+            }
+        };
+        tokio::select! {
+            taken = offered => if taken { return },
+            () = shared.stopping.cancelled() => return,
+        }
+        sleep(WILL_RETRY).await;
+    }
+}
+
+/// The places for large packets: while they are taken, whoever wants to send another waits.
+pub(super) fn large_places() -> Arc<Semaphore> {
+    const LARGE_PLACES: usize = 64;
+    Arc::new(Semaphore::new(LARGE_PLACES))
+}

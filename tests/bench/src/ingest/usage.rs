@@ -1,0 +1,54 @@
+//! What a process takes, from `/proc`.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+
+/// Clock ticks a second in `/proc`; fixed by Linux for programs.
+const TICKS: f64 = 100.0;
+
+/// Seconds of processor time of a process and of the children it has or had.
+pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let mut ticks = own_ticks(pid)?.1;
+    for entry in std::fs::read_dir("/proc")? {
+        let Some(child) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // It may end while we look.
+        if let Ok((parent, own)) = own_ticks(child)
+            && parent == pid
+        {
+            ticks += own;
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "ticks are far below 2^52")]
+    let seconds = ticks as f64 / TICKS;
+    Ok(seconds)
+}
+
+/// The parent of a process, and the ticks it and its reaped children took.
+fn own_ticks(pid: u32) -> anyhow::Result<(u32, u64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading /proc")?;
+    // The name in parentheses may hold anything.
+    let (_, rest) = stat.rsplit_once(')').context("an unknown form of /proc/…/stat")?;
+    let fields: Vec<u64> = rest.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0)).collect();
+    let field = |n: usize| fields.get(n - 4).copied().unwrap_or(0);
+    let parent = u32::try_from(field(4)).unwrap_or(0);
+    Ok((parent, (14..=17).map(field).sum()))
+}
+
+/// Resident memory of a process in bytes.
+pub fn memory_bytes(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+/// Bytes of the files below a folder.
+pub fn folder_bytes(folder: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        bytes += if kind.is_dir() { folder_bytes(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(bytes)
+}
