@@ -1,42 +1,27 @@
 //! The link to an external broker.
 //!
-//! One task polls the client and awaits nothing else inside that poll; handing messages on, sending commands and
-//! acknowledging happen beside it. Messages that wait for the intake stand in a backlog that the broker itself
-//! bounds: it sends no more than the receive maximum (MQTT 5) or its in-flight limit (3.1.1) unacknowledged.
+//! It has several connections, each with a session of its own at the broker: one for events, so that an alarm never
+//! stands in the broker's queue behind measurements, and one or more for measurements.
 
 mod backoff;
 mod client;
+mod line;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use futures::future::try_join_all;
 use model::{Clock, Timestamp};
-use tokio::{
-    sync::{mpsc, watch},
-    time::{sleep, timeout},
-};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
 
 use crate::{
     GatewayError,
     config::{BrokerConfig, GatewayConfig},
-    downlink::{Downlink, commands_topic},
-    inbound::{Ack, Inbound, Message},
+    downlink::Downlink,
+    inbound::Inlet,
     topic,
-    window::{Head, Window},
 };
-use client::{AckToken, Client, Delivery, EventLoop, Happened};
-
-/// How many commands may wait for the broker's acknowledgement at once.
-const MAX_COMMANDS: usize = 64;
-/// How long the broker has to acknowledge a command.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the farewell to the broker may take.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// How long a connection must have lasted for the pauses between attempts to start small again.
-const SETTLED: Duration = Duration::from_secs(30);
+use line::Line;
 
 /// How the link to the broker stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +31,7 @@ pub enum LinkState {
         /// Since when.
         since: Timestamp,
     },
-    /// It is down; the hub keeps trying.
+    /// It is down, or a part of it; the hub keeps trying.
     Disconnected {
         /// Since when.
         since: Timestamp,
@@ -77,291 +62,96 @@ impl BrokerLink {
         self.state.subscribe()
     }
 
-    /// Receives messages and sends commands until the shutdown, connecting again whenever the connection is lost.
+    /// Receives messages and sends commands until the shutdown, connecting again whenever a connection is lost.
     ///
-    /// A message is acknowledged to the broker when its [`Ack`] is done and every message before it has been
-    /// acknowledged. If an `Ack` is dropped instead, the link reconnects, and the broker sends again what was not
-    /// acknowledged. Messages left unacknowledged at the shutdown come again at the next start.
+    /// A message is acknowledged to the broker when its [`crate::Ack`] is done and every message before it on the same
+    /// connection has been acknowledged. If an `Ack` is dropped instead, that connection is made anew, and the broker
+    /// sends again what was not acknowledged. Messages left unacknowledged at the shutdown come again at the next start.
     ///
     /// # Errors
     /// [`GatewayError`] if the TLS setup or the password file cannot be used, or if nobody takes messages any more.
     pub async fn run(
         self,
-        out: mpsc::Sender<Inbound>,
-        mut downlinks: mpsc::Receiver<Downlink>,
+        out: Inlet,
+        downlinks: mpsc::Receiver<Downlink>,
         shutdown: CancellationToken,
     ) -> Result<(), GatewayError> {
-        let (client, mut event_loop) = client::open(&self.config)?;
-        let max_backlog = usize::from(self.config.receive_maximum);
-        let mut session = Session {
-            link: &self,
-            client,
-            window: Window::default(),
-            backlog: VecDeque::new(),
-            max_backlog,
-            commands: FuturesUnordered::new(),
-            connected: false,
-        };
-        let mut attempt = 0;
-        loop {
-            let started = std::time::Instant::now();
-            match session.connection(&mut event_loop, &out, &mut downlinks, &shutdown).await {
-                End::Shutdown => {
-                    let _nothing_more_to_do = session.acknowledge();
-                    farewell(&session.client, &mut event_loop).await;
-                    return Ok(());
-                }
-                End::IntakeGone => return Err(GatewayError::IntakeGone),
-                End::Lost(reason) => {
-                    session.lost(&mut event_loop, reason);
-                    attempt = if started.elapsed() >= SETTLED { 0 } else { attempt + 1 };
-                }
-            }
-            let pause = backoff::pause(&self.config.client_id, attempt, self.config.max_backoff);
-            if session.pause(pause, &mut downlinks, &shutdown).await.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn set_state(&self, state: LinkState) {
-        metrics::gauge!("liftline_broker_connected")
-            .set(f64::from(u8::from(matches!(state, LinkState::Connected { .. }))));
-        self.state.send_replace(state);
+        let plans = plan(&self.config, &self.prefix);
+        let states = Mutex::new(vec![self.state.borrow().clone(); plans.len()]);
+        // Commands go out with the events; the other connections have none.
+        let mut downlinks = Some(downlinks);
+        let lines = plans.into_iter().enumerate().map(|(index, (client_id, filters))| {
+            let standing = Standing { states: &states, index, combined: &self.state };
+            let config = BrokerConfig { client_id, ..self.config.clone() };
+            let line = Line { config, filters, prefix: &self.prefix, clock: &*self.clock, standing };
+            let downlinks = downlinks.take().unwrap_or_else(|| mpsc::channel(1).1);
+            line.run(out.clone(), downlinks, shutdown.clone())
+        });
+        try_join_all(lines.collect::<Vec<_>>()).await.map(drop)
     }
 }
 
-/// Why a connection ended.
-enum End {
-    Shutdown,
-    IntakeGone,
-    Lost(String),
+/// The connections: the client id and the subscriptions of each, that for events first.
+fn plan(config: &BrokerConfig, prefix: &str) -> Vec<(String, Vec<(String, bool)>)> {
+    let (events, telemetry): (Vec<_>, Vec<_>) =
+        topic::filters(prefix).into_iter().partition(|(filter, _)| topic::is_urgent(filter.as_bytes()));
+    let mut plan = vec![(format!("{}-events", config.client_id), events)];
+    if config.connections == 1 {
+        plan.push((config.client_id.clone(), telemetry));
+        return plan;
+    }
+    // The broker deals the messages of a shared subscription out to its members.
+    let group: String = config.client_id.chars().filter(|c| !matches!(c, '/' | '+' | '#')).collect();
+    let shared: Vec<_> =
+        telemetry.into_iter().map(|(filter, retained)| (format!("$share/{group}/{filter}"), retained)).collect();
+    plan.extend((1..=config.connections).map(|number| (format!("{}-{number}", config.client_id), shared.clone())));
+    plan
 }
 
-/// What outlives one connection, and what belongs to it.
-struct Session<'a> {
-    link: &'a BrokerLink,
-    client: Client,
-    /// Messages of this connection that await their acknowledgement; emptied when it ends, so that an `Ack` of an
-    /// earlier connection marks a place nobody looks at.
-    window: Window<AckToken>,
-    /// Messages that await room in the intake's queue.
-    backlog: VecDeque<Inbound>,
-    max_backlog: usize,
-    commands: FuturesUnordered<BoxFuture<'static, ()>>,
-    connected: bool,
+/// Where one connection says how it stands; together they are the state of the link.
+struct Standing<'a> {
+    states: &'a Mutex<Vec<LinkState>>,
+    index: usize,
+    combined: &'a watch::Sender<LinkState>,
 }
 
-impl Session<'_> {
-    /// Serves one connection, from the attempt to its end.
-    async fn connection(
-        &mut self,
-        event_loop: &mut EventLoop,
-        out: &mpsc::Sender<Inbound>,
-        downlinks: &mut mpsc::Receiver<Downlink>,
-        shutdown: &CancellationToken,
-    ) -> End {
-        let mut downlinks_open = true;
-        loop {
-            let wake = self.window.wake();
-            let poll = event_loop.poll();
-            tokio::pin!(poll);
-            // The poll is never cancelled while the connection lives: it is kept across the other arms.
-            let happened = loop {
-                tokio::select! {
-                    () = shutdown.cancelled() => return End::Shutdown,
-                    happened = &mut poll => break happened,
-                    () = wake.notified() => if let Some(end) = self.acknowledge() { return end },
-                    room = out.reserve(), if !self.backlog.is_empty() => match (room, self.backlog.pop_front()) {
-                        (Ok(room), Some(inbound)) => room.send(inbound),
-                        (Ok(_), None) => {}
-                        (Err(_), _) => return End::IntakeGone,
-                    },
-                    downlink = downlinks.recv(), if downlinks_open && self.commands.len() < MAX_COMMANDS => match downlink {
-                        Some(downlink) => self.send(downlink),
-                        None => downlinks_open = false,
-                    },
-                    Some(()) = self.commands.next(), if !self.commands.is_empty() => {}
-                }
-            };
-            match happened {
-                Ok(Happened::Connected { session_present }) => self.connected(session_present),
-                Ok(Happened::Received(delivery)) => {
-                    if let Some(end) = self.received(delivery, out) {
-                        return end;
-                    }
-                }
-                Ok(Happened::Subscribed { granted: true }) => {
-                    self.link.set_state(LinkState::Connected { since: self.link.clock.now() });
-                }
-                Ok(Happened::Subscribed { granted: false }) => {
-                    return End::Lost(format!(
-                        "the broker does not let the user read {}/#; allow it in the broker's access list",
-                        self.link.prefix
-                    ));
-                }
-                Ok(Happened::Other) => {}
-                Err(reason) => return End::Lost(reason),
-            }
-            // Polling may have made room in the client's queue.
-            if let Some(end) = self.acknowledge() {
-                return end;
-            }
-        }
+impl Standing<'_> {
+    /// How the connection stands.
+    fn get(&self) -> LinkState {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)[self.index].clone()
     }
 
-    fn connected(&mut self, session_present: bool) {
-        let config = &self.link.config;
-        info!(broker.host = config.host, broker.port = config.port, session_present, "connected to the broker");
-        if !session_present {
-            warn!(
-                client_id = config.client_id,
-                "the broker has kept nothing under this client id: normal at the very first start; otherwise what \
-                 devices sent while the hub was away is lost (check persistence, session expiry and queue limits of \
-                 the broker, and that no other hub uses this client id)"
-            );
-            metrics::counter!("liftline_broker_sessions_lost_total").increment(1);
-        }
-        self.connected = true;
-        // Also with a session: the topics may have changed since it was made, and it costs one packet.
-        if self.client.subscribe(&topic::filters(&self.link.prefix)).is_err() {
-            error!("the subscriptions could not be queued; they are repeated at the next connection");
-        }
-    }
-
-    fn received(&mut self, delivery: Delivery, out: &mpsc::Sender<Inbound>) -> Option<End> {
-        let Delivery { topic, payload, retained, token } = delivery;
-        metrics::counter!("liftline_messages_received_total", "way" => "broker").increment(1);
-        let ack = match token {
-            Some(token) => self.window.admit(token),
-            None if self.backlog.len() >= self.max_backlog => {
-                // Sent without delivery guarantee, and nothing else bounds such messages.
-                metrics::counter!("liftline_messages_dropped_total", "why" => "qos0_overflow").increment(1);
-                return None;
-            }
-            None => Ack::none(),
-        };
-        if retained && !topic::is_status(&topic) {
-            // An old reading or event that the broker shows to every new subscriber: it was taken when it was new.
-            metrics::counter!("liftline_messages_dropped_total", "why" => "retained").increment(1);
-            ack.done();
-            return None;
-        }
-        self.hand_on(topic, payload, ack, out)
-    }
-
-    fn hand_on(&mut self, topic: Bytes, payload: Bytes, ack: Ack, out: &mpsc::Sender<Inbound>) -> Option<End> {
-        let received_at = self.link.clock.now();
-        let inbound = Inbound { message: Message { topic, payload, received_at, sender: None }, ack };
-        if !self.backlog.is_empty() {
-            self.backlog.push_back(inbound);
-            return None;
-        }
-        match out.try_send(inbound) {
-            Ok(()) => None,
-            Err(mpsc::error::TrySendError::Full(inbound)) => {
-                self.backlog.push_back(inbound);
-                None
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Some(End::IntakeGone),
-        }
-    }
-
-    /// Acknowledges to the broker what is done, in the order of arrival.
-    fn acknowledge(&mut self) -> Option<End> {
-        loop {
-            match self.window.head() {
-                Head::Waiting => return None,
-                Head::Done(token) => {
-                    if self.client.ack(token).is_err() {
-                        return None; // The client's queue is full; the next poll makes room.
-                    }
-                    self.window.pop();
-                }
-                Head::Dropped => {
-                    metrics::counter!("liftline_messages_refused_total", "way" => "broker").increment(1);
-                    return Some(End::Lost(
-                        "the intake could not take a message; connecting anew so that the broker sends it again"
-                            .to_owned(),
-                    ));
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, downlink: Downlink) {
-        if !self.connected {
-            return downlink.answer(Err("the broker is not connected; the command can be sent when it is".to_owned()));
-        }
-        let topic = commands_topic(&self.link.prefix, &downlink.device);
-        match self.client.publish(topic, downlink.payload.clone()) {
-            Ok(taken) => self.commands.push(Box::pin(async move {
-                let result = timeout(COMMAND_TIMEOUT, taken).await.unwrap_or_else(|_| {
-                    Err(format!("the broker did not acknowledge the command within {} s", COMMAND_TIMEOUT.as_secs()))
-                });
-                downlink.answer(result);
-            })),
-            Err(reason) => downlink.answer(Err(reason)),
-        }
-    }
-
-    /// Forgets what belonged to the connection.
-    fn lost(&mut self, event_loop: &mut EventLoop, reason: String) {
-        event_loop.disconnect();
-        self.window = Window::default();
-        // The broker sends again what was not acknowledged; only what it will not send again is kept.
-        self.backlog.retain(|inbound| inbound.ack.is_none());
-        let was_connected = std::mem::take(&mut self.connected);
-        let since = match &*self.link.state.borrow() {
-            LinkState::Disconnected { since, .. } => *since,
-            LinkState::Connected { .. } => self.link.clock.now(),
-        };
-        let previous = self.link.state.borrow().clone();
-        let state = LinkState::Disconnected { since, reason };
-        if was_connected || previous != state {
-            let LinkState::Disconnected { reason, .. } = &state else { return };
-            warn!(
-                broker.host = self.link.config.host,
-                broker.port = self.link.config.port,
-                reason,
-                "no connection to the broker"
-            );
-        }
-        metrics::counter!("liftline_broker_connections_lost_total").increment(u64::from(was_connected));
-        self.link.set_state(state);
-    }
-
-    /// Waits before the next attempt; `None` if the shutdown came.
-    async fn pause(
-        &mut self,
-        pause: Duration,
-        downlinks: &mut mpsc::Receiver<Downlink>,
-        shutdown: &CancellationToken,
-    ) -> Option<()> {
-        let wait = sleep(pause);
-        tokio::pin!(wait);
-        let mut downlinks_open = true;
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return None,
-                () = &mut wait => return Some(()),
-                downlink = downlinks.recv(), if downlinks_open => match downlink {
-                    Some(downlink) => self.send(downlink),
-                    None => downlinks_open = false,
-                },
-                Some(()) = self.commands.next(), if !self.commands.is_empty() => {}
-            }
-        }
+    /// Says how it stands now. The link is up when all of it is.
+    fn set(&self, state: LinkState) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states[self.index] = state;
+        let connected = |state: &&LinkState| matches!(state, LinkState::Connected { .. });
+        let down = states.iter().find(|state| !connected(state));
+        let combined = down.unwrap_or(&states[self.index]).clone();
+        metrics::gauge!("liftline_broker_connected").set(f64::from(u8::from(down.is_none())));
+        drop(states);
+        self.combined.send_replace(combined);
     }
 }
 
-/// Says goodbye, so that acknowledgements on their way still go out and the broker sees no failure.
-async fn farewell(client: &Client, event_loop: &mut EventLoop) {
-    if client.disconnect().is_err() {
-        return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan_of(connections: u8) -> Vec<(String, Vec<String>)> {
+        let config = BrokerConfig { client_id: "hub".to_owned(), connections, ..BrokerConfig::default() };
+        let names = |filters: Vec<(String, bool)>| filters.into_iter().map(|(filter, _)| filter).collect();
+        plan(&config, "p").into_iter().map(|(client, filters)| (client, names(filters))).collect()
     }
-    let polled = timeout(FAREWELL, async { while event_loop.poll().await.is_ok() {} }).await;
-    if polled.is_err() {
-        info!("the broker took too long over the farewell");
+
+    #[test]
+    fn events_have_a_connection_of_their_own_and_telemetry_is_shared_out() {
+        let [events, telemetry] = &plan_of(1)[..] else { panic!("two connections") };
+        assert_eq!(events.0, "hub-events");
+        assert!(events.1.contains(&"p/+/events".to_owned()) && !events.1.contains(&"p/+/telemetry".to_owned()));
+        assert_eq!(telemetry, &("hub".to_owned(), vec!["p/+/telemetry".to_owned()]));
+        let shared = plan_of(3);
+        assert_eq!(shared.len(), 4);
+        assert_eq!(shared[3], ("hub-3".to_owned(), vec!["$share/hub/p/+/telemetry".to_owned()]));
     }
 }

@@ -70,8 +70,12 @@ pub struct BrokerConfig {
     pub password_file: Option<PathBuf>,
     /// The MQTT version.
     pub protocol: ProtocolVersion,
-    /// How many messages may be unacknowledged at once (MQTT 5).
+    /// How many messages may be unacknowledged at once on each connection (MQTT 5). What exceeds it waits in the
+    /// broker's queue, which is often short.
     pub receive_maximum: u16,
+    /// How many connections take measurements, as a shared subscription if there are several. Events have one of
+    /// their own beside them.
+    pub connections: u8,
     /// Encrypt the connection.
     pub tls: bool,
     /// The certificates (PEM) of the authority that signed the broker's; the system's authorities if absent.
@@ -96,7 +100,8 @@ impl Default for BrokerConfig {
             username: None,
             password_file: None,
             protocol: ProtocolVersion::V5,
-            receive_maximum: 1000,
+            receive_maximum: u16::MAX,
+            connections: 1,
             tls: false,
             ca_file: None,
             keep_alive: Duration::from_secs(30),
@@ -206,6 +211,9 @@ impl BrokerConfig {
         if self.receive_maximum == 0 {
             return wrong("broker.receive_maximum", "with 0 nothing could arrive", "write 500 or more");
         }
+        if !(1..=16).contains(&self.connections) {
+            return wrong("broker.connections", "it must be 1 to 16", "write 1, or 4 with protocol = \"3.1.1\"");
+        }
         if self.username.is_none() && self.password_file.is_some() {
             return wrong("broker.username", "a password is given without a user name", "add username");
         }
@@ -276,6 +284,7 @@ mod tests {
             "[front_door]\nmax_connections = 0",
             "[broker]\nhost = \"\"",
             "[broker]\nclient_id = \"\"",
+            "[broker]\nconnections = 0",
             "[broker]\npassword_file = \"p\"",
             "[broker]\nca_file = \"c\"",
             "[broker]\nkeep_alive = \"0s\"",

@@ -37,7 +37,7 @@ use crate::{
     GatewayError,
     config::{FrontDoorConfig, GatewayConfig},
     downlink::{Downlink, commands_topic},
-    inbound::Inbound,
+    inbound::Inlet,
 };
 pub use auth::{Credentials, secret_hash};
 use pending::Pending;
@@ -67,7 +67,7 @@ struct Shared {
     auth: auth::Auth,
     sessions: Sessions,
     /// Where messages go; set when the front door runs, before the first connection is accepted.
-    out: OnceLock<mpsc::Sender<Inbound>>,
+    out: OnceLock<Inlet>,
     /// Connections that have not said who they are.
     pending: Pending,
     /// Places for devices that have.
@@ -133,7 +133,7 @@ impl FrontDoor {
     /// [`GatewayError::FrontDoor`] if it is started twice.
     pub async fn run(
         self,
-        out: mpsc::Sender<Inbound>,
+        out: Inlet,
         downlinks: mpsc::Receiver<Downlink>,
         shutdown: CancellationToken,
     ) -> Result<(), GatewayError> {

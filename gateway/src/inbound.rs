@@ -7,7 +7,9 @@ use std::sync::{
 
 use bytes::Bytes;
 use model::{DeviceId, Timestamp};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::topic;
 
 /// A message as it came off the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,22 @@ pub struct Inbound {
     pub message: Message,
     /// Its acknowledgement.
     pub ack: Ack,
+}
+
+/// Where messages go: two queues, so that an event never waits behind measurements.
+#[derive(Debug, Clone)]
+pub struct Inlet {
+    /// For events, statuses and answers to commands.
+    pub events: mpsc::Sender<Inbound>,
+    /// For everything else.
+    pub telemetry: mpsc::Sender<Inbound>,
+}
+
+impl Inlet {
+    /// The queue for a topic.
+    pub(crate) fn of(&self, topic: &[u8]) -> &mpsc::Sender<Inbound> {
+        if topic::is_urgent(topic) { &self.events } else { &self.telemetry }
+    }
 }
 
 /// The acknowledgement owed for one message. Call [`Ack::done`] once the message is safe; dropping it instead means

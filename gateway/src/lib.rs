@@ -22,7 +22,7 @@ pub use config::{BrokerConfig, ConfigError, FrontDoorConfig, GatewayConfig, MAX_
 pub use decode::{DecodeOptions, decode, device_of};
 pub use downlink::{Downlink, commands_topic};
 pub use front_door::{Credentials, FrontDoor, secret_hash};
-pub use inbound::{Ack, Inbound, Message};
+pub use inbound::{Ack, Inbound, Inlet, Message};
 
 /// Why a way in could not be opened or had to stop.
 #[derive(Debug, thiserror::Error)]

@@ -45,6 +45,11 @@ pub(crate) fn filters(prefix: &str) -> [(String, bool); 4] {
     ]
 }
 
+/// True if what comes on a topic (or through a filter) may mean a person in danger: it goes ahead of measurements.
+pub(crate) fn is_urgent(topic: &[u8]) -> bool {
+    [b"/events".as_slice(), b"/status", b"/result"].iter().any(|leaf| topic.ends_with(leaf))
+}
+
 /// True if a retained message on this topic is a state that still holds rather than an old occurrence.
 pub(crate) fn is_status(topic: &[u8]) -> bool {
     topic.ends_with(b"/status")

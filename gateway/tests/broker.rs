@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use gateway::{
     BrokerConfig, BrokerLink, Credentials, Downlink, FrontDoor, FrontDoorConfig, GatewayConfig, GatewayError, Inbound,
-    LinkState, ProtocolVersion, secret_hash,
+    Inlet, LinkState, ProtocolVersion, secret_hash,
 };
 use model::{CommandId, DeviceId};
 use mosquitto::Mosquitto;
@@ -55,7 +55,7 @@ impl Link {
         let (commands, downlinks) = mpsc::channel(8);
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
-        running.spawn(link.run(out, downlinks, shutdown.clone()));
+        running.spawn(link.run(Inlet { events: out.clone(), telemetry: out }, downlinks, shutdown.clone()));
         Self { arrived, commands, state, shutdown, running }
     }
 
@@ -267,7 +267,7 @@ async fn a_subscription_that_the_broker_forbids_is_reported() {
     let (out, _arrived) = mpsc::channel(1);
     let (_commands, downlinks) = mpsc::channel(1);
     let mut running = JoinSet::new();
-    running.spawn(door.run(out, downlinks, CancellationToken::new()));
+    running.spawn(door.run(Inlet { events: out.clone(), telemetry: out }, downlinks, CancellationToken::new()));
     let password = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(password.path(), "secret\n").unwrap();
     for protocol in BOTH {

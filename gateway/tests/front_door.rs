@@ -5,7 +5,9 @@ mod support;
 
 use std::{collections::HashMap, sync::Arc};
 
-use gateway::{Credentials, Downlink, FrontDoor, FrontDoorConfig, GatewayConfig, GatewayError, Inbound, secret_hash};
+use gateway::{
+    Credentials, Downlink, FrontDoor, FrontDoorConfig, GatewayConfig, GatewayError, Inbound, Inlet, secret_hash,
+};
 use model::{CommandId, DeviceId};
 use support::{
     device::{Device, Login, Seen},
@@ -52,7 +54,7 @@ impl Door {
         let (commands, downlinks) = mpsc::channel(8);
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
-        running.spawn(door.run(out, downlinks, shutdown.clone()));
+        running.spawn(door.run(Inlet { events: out.clone(), telemetry: out }, downlinks, shutdown.clone()));
         Self { port, arrived, commands, credentials, shutdown, running }
     }
 

@@ -19,8 +19,10 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// What intake needs.
 pub struct Intake {
-    /// Messages from the broker link and the front door.
-    pub inbound: mpsc::Receiver<Inbound>,
+    /// Events from the broker link and the front door; they go first.
+    pub events: mpsc::Receiver<Inbound>,
+    /// Measurements from there.
+    pub telemetry: mpsc::Receiver<Inbound>,
     /// How to read them.
     pub decode: DecodeOptions,
     /// The registered devices.
@@ -39,17 +41,21 @@ impl Intake {
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         loop {
-            tokio::select! {
+            let received = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return Ok(()),
-                received = self.inbound.recv_many(&mut batch, MAX_BATCH) => if received == 0 {
-                    return Ok(());
-                }
+                received = self.events.recv_many(&mut batch, MAX_BATCH) => received,
+                received = self.telemetry.recv_many(&mut batch, MAX_BATCH) => received,
+            };
+            if received == 0 {
+                return Ok(());
             }
             let mut entries = Vec::with_capacity(batch.len() + 8);
+            let mut directory = self.directory.borrow().clone();
             for inbound in &batch {
-                entries.extend(self.decode(&inbound.message).await);
+                self.decode(&inbound.message, &mut directory, &mut entries).await;
             }
-            if !self.append(entries, &shutdown).await {
+            if !self.append(&entries, &shutdown).await {
                 return Ok(()); // Not acknowledged: the broker keeps the batch.
             }
             for inbound in batch.drain(..) {
@@ -58,10 +64,10 @@ impl Intake {
         }
     }
 
-    async fn decode(&mut self, message: &Message) -> Vec<Entry> {
-        let directory = self.directory.borrow().clone();
-        let entries = gateway::decode(&self.decode, &directory, message);
-        let unknown = entries
+    /// Reads a message; an unknown device is enrolled if the configuration says so.
+    async fn decode(&mut self, message: &Message, directory: &mut Arc<Directory>, entries: &mut Vec<Entry>) {
+        let mut decoded = gateway::decode(&self.decode, directory, message);
+        let unknown = decoded
             .iter()
             .any(|entry| matches!(&entry.body, Body::Reject(reject) if reject.reason == RejectReason::UnknownDevice));
         if unknown
@@ -69,15 +75,15 @@ impl Intake {
             && let Some(device) = gateway::device_of(&self.decode, &message.topic)
             && enrolment.enrol(&device, &mut self.directory).await
         {
-            let directory = self.directory.borrow().clone();
-            return gateway::decode(&self.decode, &directory, message);
+            *directory = self.directory.borrow().clone();
+            decoded = gateway::decode(&self.decode, directory, message);
         }
-        entries
+        entries.append(&mut decoded);
     }
 
     /// Appends until it succeeds; false if the shutdown came first.
-    async fn append(&self, entries: Vec<Entry>, shutdown: &CancellationToken) -> bool {
-        for entry in &entries {
+    async fn append(&self, entries: &[Entry], shutdown: &CancellationToken) -> bool {
+        for entry in entries {
             if let Body::Reject(reject) = &entry.body {
                 counter!("liftline_rejects_total", "reason" => reject.reason.code()).increment(1);
             }
@@ -85,7 +91,7 @@ impl Intake {
         counter!("liftline_entries_received_total").increment(entries.len() as u64);
         let mut stopped: Option<JournalError> = None;
         loop {
-            match self.journal.append(entries.clone()).await {
+            match self.journal.append(entries).await {
                 Ok(()) => {
                     if stopped.is_some() {
                         info!("the journal takes entries again; acknowledging goes on");

@@ -7,7 +7,7 @@
 //!                     └───────────── board, callbacks ◀── people ◀── deliver ◀──────────────────────┘
 //! ```
 
-use gateway::{Downlink, Inbound};
+use gateway::{Downlink, Inbound, Inlet};
 use store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use crate::{
     watch::Watch,
 };
 
-/// How many received messages may wait for intake, over all links.
+/// How many received messages may wait for intake, over all links, in each of its two queues.
 const INBOUND: usize = 4096;
 /// How many commands may wait for a link.
 const DOWNLINKS: usize = 256;
@@ -48,7 +48,9 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
         mut status,
     } = parts;
     let stop = || shutdown.child_token();
-    let (inbound, arrived) = mpsc::channel::<Inbound>(INBOUND);
+    let (events, events_arrived) = mpsc::channel::<Inbound>(INBOUND);
+    let (telemetry, telemetry_arrived) = mpsc::channel::<Inbound>(INBOUND);
+    let inlet = Inlet { events, telemetry };
     let mut downlinks = Vec::new();
 
     // 1. Devices speak: through an external broker, or straight to the front door.
@@ -57,18 +59,19 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
         downlinks.push(sender);
         let link = gateway::BrokerLink::new(broker, &config.gateway, clock.clone());
         status.add_link("broker", link.state());
-        supervisor.add("broker link", link.run(inbound.clone(), commands, stop()));
+        supervisor.add("broker link", link.run(inlet.clone(), commands, stop()));
     }
     if let Some(front_door) = front_door {
         let (sender, commands) = mpsc::channel::<Downlink>(DOWNLINKS);
         downlinks.push(sender);
-        supervisor.add("front door", front_door.run(inbound.clone(), commands, stop()));
+        supervisor.add("front door", front_door.run(inlet.clone(), commands, stop()));
     }
-    drop(inbound);
+    drop(inlet);
 
     // 2. Intake: decode, journal, and only then acknowledge.
     let intake = Intake {
-        inbound: arrived,
+        events: events_arrived,
+        telemetry: telemetry_arrived,
         decode: config.gateway.decode_options(),
         directory: directory.clone(),
         enrolment,

@@ -179,9 +179,9 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Full`] if everything the journal may hold is unread (events are still taken in a reserve of
     /// 5 %), [`JournalError::Write`] if the disk failed, [`JournalError::Closed`] after [`Journal::close`].
-    pub async fn append(&self, entries: Vec<Entry>) -> Result<(), JournalError> {
+    pub async fn append(&self, entries: impl AsRef<[Entry]>) -> Result<(), JournalError> {
         let mut batches = [Encoded::default(), Encoded::default()];
-        for entry in &entries {
+        for entry in entries.as_ref() {
             batches[entry.lane() as usize]
                 .push(entry)
                 .map_err(|source| JournalError::Encode { source: Arc::new(source) })?;

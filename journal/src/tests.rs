@@ -69,7 +69,7 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 /// Fills several segments; entry n has offset n.
 async fn fill(journal: &Journal, from: u64, to: u64) {
     for start in (from..=to).step_by(100) {
-        journal.append((start..=to.min(start + 99)).map(telemetry).collect()).await.unwrap();
+        journal.append((start..=to.min(start + 99)).map(telemetry).collect::<Vec<_>>()).await.unwrap();
     }
 }
 
@@ -223,7 +223,7 @@ async fn an_alarm_stands_before_the_journal_refuses_and_events_have_a_reserve() 
     journal.set_cursor("recorder", Lane::Telemetry, Offset(0)).unwrap();
     let (mut n, mut warned) = (0, false);
     let error = loop {
-        match journal.append((n + 1..=n + 100).map(telemetry).collect()).await {
+        match journal.append((n + 1..=n + 100).map(telemetry).collect::<Vec<_>>()).await {
             Ok(()) => n += 100,
             Err(error) => break error,
         }
@@ -256,14 +256,14 @@ async fn a_full_disk_fails_the_waiting_appends_and_nothing_else() {
     let pages = u32::try_from(active.size() / 4096).unwrap();
     active.limit_pages(pages);
     for _ in 0..2 {
-        let error = journal.append((101..=600).map(telemetry).collect()).await.unwrap_err();
+        let error = journal.append((101..=600).map(telemetry).collect::<Vec<_>>()).await.unwrap_err();
         assert!(matches!(error, JournalError::Write { .. }));
         assert!(error.to_string().contains("free space on the disk"), "{error}");
         assert_eq!(journal.head(Lane::Telemetry), Offset(100));
     }
     assert_eq!(all(&journal, Lane::Telemetry), pairs(1..=100), "reading goes on");
     active.limit_pages(1 << 20);
-    journal.append((101..=600).map(telemetry).collect()).await.unwrap();
+    journal.append((101..=600).map(telemetry).collect::<Vec<_>>()).await.unwrap();
     assert_eq!(all(&journal, Lane::Telemetry), pairs(1..=600));
     journal.close().await.unwrap();
     let journal = Journal::open(dir.path(), &config()).unwrap();
@@ -330,7 +330,7 @@ proptest! {
             let dir = TempDir::new().unwrap();
             let journal = Journal::open(dir.path(), &config()).unwrap();
             for n in (1..=1500).step_by(5) {
-                journal.append((n..n + 5).map(telemetry).collect()).await.unwrap();
+                journal.append((n..n + 5).map(telemetry).collect::<Vec<_>>()).await.unwrap();
             }
             journal.set_cursor("watch", Lane::Telemetry, Offset(3)).unwrap();
             journal.close().await.unwrap();

@@ -60,7 +60,7 @@ fn child_appends_until_it_is_killed() {
     runtime.block_on(async {
         for batch in 0.. {
             let start = first + batch * 20;
-            journal.append((start..start + 20).map(entry).collect()).await.unwrap();
+            journal.append((start..start + 20).map(entry).collect::<Vec<_>>()).await.unwrap();
             println!("acknowledged {}", start + 19);
             std::io::stdout().flush().unwrap();
         }
@@ -114,7 +114,7 @@ fn a_torn_last_commit_is_undone() {
     runtime.block_on(async {
         let journal = open(dir.path());
         for n in 0..10 {
-            journal.append((n * 20 + 1..=n * 20 + 20).map(entry).collect()).await.unwrap();
+            journal.append((n * 20 + 1..=n * 20 + 20).map(entry).collect::<Vec<_>>()).await.unwrap();
         }
         journal.close().await.unwrap();
         // A power cut while the file grew: its last pages were never written.

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     downlink::commands_topic,
-    inbound::{Ack, Inbound, Message},
+    inbound::{Ack, Inbound, Inlet, Message},
     window::{Head, Window},
 };
 
@@ -264,7 +264,7 @@ struct Connection {
     unread_since: Option<Instant>,
     /// When the messages of this second began to be counted, and how many there were.
     second: (Instant, u32),
-    out: mpsc::Sender<Inbound>,
+    out: Inlet,
     shared: Arc<Shared>,
 }
 
@@ -549,10 +549,11 @@ impl Connection {
         };
         let message = Message { topic, payload, received_at, sender: Some(self.login.device.clone()) };
         let inbound = Inbound { message, ack: self.admit(answer) };
-        match self.out.try_send(inbound) {
+        let out = self.out.of(&inbound.message.topic);
+        match out.try_send(inbound) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(inbound)) => {
-                let room = Box::pin(self.out.clone().reserve_owned());
+                let room = Box::pin(out.clone().reserve_owned());
                 self.waiting = Some(Box::new(Parked { inbound, room }));
                 Ok(())
             }
@@ -722,7 +723,7 @@ async fn leave_behind(will: Will, login: &Login, shared: &Shared) {
         info!(device.id = %login.device, "an old connection of the device ended; the device itself is connected");
         return;
     }
-    let Some(out) = shared.out.get() else { return };
+    let Some(out) = shared.out.get().map(|inlet| inlet.of(&will.topic).clone()) else { return };
     let message = Message {
         topic: will.topic,
         payload: will.payload,

@@ -50,6 +50,8 @@ pub struct Core {
     recorder: Recorder,
     escalate: Escalate,
     inbound: mpsc::Sender<Inbound>,
+    /// The urgent queue of the intake; everything goes through the other, so that the order is the test's own.
+    _urgent: mpsc::Sender<Inbound>,
     /// Ends with the core.
     _intake: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
@@ -83,10 +85,12 @@ impl Core {
             clock: clock.clone(),
         };
         let (inbound, arrived) = mpsc::channel(1024);
+        let (urgent, urgent_arrived) = mpsc::channel(1);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let intake = Intake {
-            inbound: arrived,
+            events: urgent_arrived,
+            telemetry: arrived,
             decode: decode_options(),
             directory: directory.subscribe(),
             enrolment: None,
@@ -104,6 +108,7 @@ impl Core {
             watch,
             recorder,
             inbound,
+            _urgent: urgent,
             _intake: tasks,
             stop,
         };
