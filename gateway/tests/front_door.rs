@@ -23,58 +23,6 @@ use tokio_util::sync::CancellationToken;
 
 const LIFT_1: &str = "liftline/lift-1/telemetry";
 
-/// An open front door that knows lift-1 and lift-2 and enrols others.
-struct Door {
-    port: u16,
-    arrived: mpsc::Receiver<Inbound>,
-    commands: mpsc::Sender<Downlink>,
-    credentials: watch::Sender<Arc<Credentials>>,
-    shutdown: CancellationToken,
-    running: JoinSet<Result<(), GatewayError>>,
-}
-
-fn id(name: &str) -> DeviceId {
-    DeviceId::new(name).unwrap()
-}
-
-fn credentials() -> Credentials {
-    Credentials {
-        devices: HashMap::from([(id("lift-1"), secret_hash("one")), (id("lift-2"), secret_hash("two"))]),
-        enrolment: Some(secret_hash("enrol")),
-    }
-}
-
-impl Door {
-    async fn open() -> Self {
-        let settings = FrontDoorConfig { listen: "127.0.0.1:0".parse().unwrap(), ..Default::default() };
-        let (credentials, logins) = watch::channel(Arc::new(credentials()));
-        let door = FrontDoor::bind(&settings, &GatewayConfig::default(), logins, support::clock()).await.unwrap();
-        let port = door.local_addr().port();
-        let (out, arrived) = mpsc::channel(64);
-        let (commands, downlinks) = mpsc::channel(8);
-        let shutdown = CancellationToken::new();
-        let mut running = JoinSet::new();
-        running.spawn(door.run(Inlet { events: out.clone(), telemetry: out }, downlinks, shutdown.clone()));
-        Self { port, arrived, commands, credentials, shutdown, running }
-    }
-
-    fn login<'a>(&self, username: &'a str, password: &'a str) -> Login<'a> {
-        Login { port: self.port, client_id: username, username, password, ..Login::default() }
-    }
-
-    async fn lift_1(&self) -> Device {
-        Device::v5(&self.login("lift-1", "one")).connected().await
-    }
-
-    async fn command(&self, device: &str) -> Result<(), String> {
-        let (sent, answer) = oneshot::channel();
-        let downlink =
-            Downlink { device: id(device), command: CommandId(Default::default()), payload: b"{}".to_vec(), sent };
-        self.commands.send(downlink).await.unwrap();
-        soon("an answer about the command", answer).await.unwrap()
-    }
-}
-
 /// Polls a device in the background of `work`; it must not see anything of interest meanwhile.
 async fn sees_nothing_during<T>(device: &mut Device, work: impl Future<Output = T>) -> T {
     tokio::select! {

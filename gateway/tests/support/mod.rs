@@ -1,6 +1,8 @@
 //! What the integration tests share: a device made of a real MQTT client.
 
 pub mod device;
+#[allow(dead_code, reason = "not every test speaks in bytes")]
+pub mod raw;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,22 +1,108 @@
-//! Node-RED as a competent user sets it up: a flow that collects messages and writes them to PostgreSQL in batches.
+//! Node-RED as a competent user sets it up: an MQTT node, a function node that collects messages, and multi-row inserts
+//! through a pool of `pg`. Installed from npm into a scratch folder.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
-use super::servers::Announced;
+use anyhow::{Context as _, ensure};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::servers::{Announced, free_port, program};
+
+/// What is installed. Node-RED 5 needs a newer Node.js than many systems have.
+const PACKAGES: [&str; 2] = ["node-red@4", "pg@8"];
+/// How many messages are written at once, and how long to wait for so many, in milliseconds.
+const BATCH: usize = 500;
+const LINGER_MS: u32 = 20;
 
 /// An installed Node-RED.
 pub struct Installed {
-    _folder: PathBuf,
+    folder: TempDir,
 }
 
 /// Installs it.
-pub fn install(_dir: &Path) -> anyhow::Result<Installed> {
-    anyhow::bail!("later")
+pub fn install(dir: &Path) -> anyhow::Result<Installed> {
+    let folder = tempfile::Builder::new().prefix("liftline-bench-node-red-").tempdir_in(dir)?;
+    eprintln!("  installing {} from npm", PACKAGES.join(" and "));
+    let log = std::fs::File::create(folder.path().join("npm.log"))?;
+    let status = Command::new(program("npm")?)
+        .args(["install", "--no-audit", "--no-fund", "--omit=dev", "--prefix"])
+        .arg(folder.path())
+        .args(PACKAGES)
+        .stdout(Stdio::null())
+        .stderr(log)
+        .status()
+        .context("running npm")?;
+    let said = std::fs::read_to_string(folder.path().join("npm.log")).unwrap_or_default();
+    ensure!(status.success(), "npm could not install Node-RED:\n{said}");
+    Ok(Installed { folder })
 }
 
 impl Installed {
-    /// Starts it.
-    pub fn start(&self, _port: u16, _url: &str) -> anyhow::Result<Announced> {
-        anyhow::bail!("later")
+    /// Starts it with a flow from a broker to a database.
+    pub fn start(&self, mqtt_port: u16, url: &str) -> anyhow::Result<Announced> {
+        let user = self.folder.path().join("user");
+        std::fs::create_dir_all(&user)?;
+        let settings = format!(
+            "module.exports = {{ flowFile: 'flows.json', uiPort: {}, uiHost: '127.0.0.1', credentialSecret: false,\n  \
+             functionGlobalContext: {{ pg: require('{}/node_modules/pg') }},\n  logging: {{ console: {{ level: 'info' }} }} }};\n",
+            free_port()?,
+            self.folder.path().display()
+        );
+        std::fs::write(user.join("settings.js"), settings)?;
+        std::fs::write(user.join("flows.json"), flow(mqtt_port, url).to_string())?;
+        let mut command = Command::new(program("node")?);
+        command.arg(self.folder.path().join("node_modules/node-red/red.js")).arg("--userDir").arg(&user);
+        let log = self.folder.path().join("node-red.log");
+        let mut started = Announced::start(&mut command, &log)?;
+        loop {
+            let line = started.line().with_context(|| std::fs::read_to_string(&log).unwrap_or_default())?;
+            if line.contains("Connected to broker") {
+                // Its subscription follows in the same breath.
+                std::thread::sleep(std::time::Duration::from_secs(1));
+                return Ok(started);
+            }
+        }
     }
+}
+
+fn flow(mqtt_port: u16, url: &str) -> serde_json::Value {
+    let columns = "motor_a, door_a, motor_c, vib_mm_s, load_kg, speed_m_s, mains_v, level_mm";
+    let names: Vec<String> = columns.split(", ").map(|name| format!("m.values.{name}")).collect();
+    let arrays: Vec<String> = (4..12).map(|n| format!("${n}::float8[]")).collect();
+    let collect = format!(
+        "let batch = context.get('batch');\n\
+         batch.push([msg.topic.split('/')[1], msg.payload]);\n\
+         if (batch.length >= {BATCH}) context.get('flush')();\n\
+         else if (!context.get('timer')) context.set('timer', setTimeout(context.get('flush'), {LINGER_MS}));\n\
+         return null;"
+    );
+    let prepare = format!(
+        "const pool = new (global.get('pg').Pool)({{ connectionString: '{url}', max: 4 }});\n\
+         const text = 'INSERT INTO reference (device, time, seq, {columns}) SELECT d, to_timestamp(t / 1000.0), s, {} FROM unnest($1::text[], $2::float8[], $3::bigint[], {}) AS r(d, t, s, {}) ON CONFLICT DO NOTHING';\n\
+         context.set('batch', []);\n\
+         context.set('flush', () => {{\n\
+           clearTimeout(context.get('timer')); context.set('timer', undefined);\n\
+           const batch = context.get('batch'); context.set('batch', []);\n\
+           const columns = Array.from({{ length: 11 }}, () => []);\n\
+           for (const [device, m] of batch) [device, m.ts, m.seq, {}].forEach((value, n) => columns[n].push(value));\n\
+           pool.query({{ name: 'insert', text, values: columns }}).catch(error => node.error(error));\n\
+         }});",
+        (0..8).map(|n| format!("v{n}")).collect::<Vec<_>>().join(", "),
+        arrays.join(", "),
+        (0..8).map(|n| format!("v{n}")).collect::<Vec<_>>().join(", "),
+        names.join(", ")
+    );
+    json!([
+        { "id": "tab", "type": "tab", "label": "ingest" },
+        { "id": "broker", "type": "mqtt-broker", "broker": "127.0.0.1", "port": mqtt_port.to_string(),
+          "clientid": "node-red", "autoConnect": true, "protocolVersion": "5", "keepalive": "60", "cleansession": true },
+        { "id": "in", "type": "mqtt in", "z": "tab", "topic": "liftline/+/telemetry", "qos": "1", "datatype": "json",
+          "broker": "broker", "nl": false, "rap": true, "rh": 0, "inputs": 0, "wires": [["write"]] },
+        { "id": "write", "type": "function", "z": "tab", "name": "batch", "func": collect, "initialize": prepare,
+          "outputs": 0, "wires": [] }
+    ])
 }
