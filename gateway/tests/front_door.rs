@@ -3,23 +3,18 @@
 
 mod support;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use gateway::{
-    Credentials, Downlink, FrontDoor, FrontDoorConfig, GatewayConfig, GatewayError, Inbound, Inlet, secret_hash,
-};
-use model::{CommandId, DeviceId};
+use gateway::{FrontDoor, FrontDoorConfig, GatewayConfig, secret_hash};
 use support::{
     device::{Device, Login, Seen},
+    door::{Door, credentials, id},
     next, soon, text,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::{mpsc, oneshot, watch},
-    task::JoinSet,
 };
-use tokio_util::sync::CancellationToken;
 
 const LIFT_1: &str = "liftline/lift-1/telemetry";
 

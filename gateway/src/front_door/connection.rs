@@ -347,7 +347,9 @@ impl Connection {
             End::Ours(Farewell::ShuttingDown) => false,
             End::Lost(_) | End::Malformed(_) | End::Ours(_) => true,
         };
-        let Self { will, shared, login, held, session_expiry, .. } = self;
+        let Self { line, window, will, shared, login, held, session_expiry, .. } = self;
+        // The last will may have to wait; the socket need not.
+        drop((line, window));
         let Some(will) = will.filter(|_| keep_will) else { return };
         let delay = will.delay.min(session_expiry);
         if !delay.is_zero() {

@@ -143,6 +143,14 @@ impl Device {
         }
     }
 
+    /// Says goodbye.
+    pub fn disconnect(&self) {
+        match self {
+            Self::V5(client, _) => client.try_disconnect().unwrap(),
+            Self::V4(client, _) => client.try_disconnect().unwrap(),
+        }
+    }
+
     /// Subscribes with QoS 1 and says whether the broker granted it.
     pub async fn subscribe(&mut self, filter: &str) -> bool {
         match self {

@@ -1,6 +1,9 @@
 //! What the integration tests share: a device made of a real MQTT client.
 
+#[allow(dead_code, reason = "not every test uses all of it")]
 pub mod device;
+#[allow(dead_code, reason = "not every test opens one")]
+pub mod door;
 #[allow(dead_code, reason = "not every test speaks in bytes")]
 pub mod raw;
 
