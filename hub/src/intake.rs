@@ -39,20 +39,20 @@ impl Intake {
     /// # Errors
     /// None of its own: while the journal cannot take entries, nothing is acknowledged and it tries again.
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let mut batch = Vec::with_capacity(MAX_BATCH);
+        let (mut urgent, mut others) = (Vec::new(), Vec::with_capacity(MAX_BATCH));
         loop {
-            let received = tokio::select! {
+            let batch = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                received = self.events.recv_many(&mut batch, MAX_BATCH) => received,
-                received = self.telemetry.recv_many(&mut batch, MAX_BATCH) => received,
+                _ = self.events.recv_many(&mut urgent, MAX_BATCH) => &mut urgent,
+                _ = self.telemetry.recv_many(&mut others, MAX_BATCH) => &mut others,
             };
-            if received == 0 {
-                return Ok(());
+            if batch.is_empty() {
+                return Ok(()); // Both ways in are closed.
             }
             let mut entries = Vec::with_capacity(batch.len() + 8);
             let mut directory = self.directory.borrow().clone();
-            for inbound in &batch {
+            for inbound in batch.iter() {
                 self.decode(&inbound.message, &mut directory, &mut entries).await;
             }
             if !self.append(&entries, &shutdown).await {

@@ -164,7 +164,8 @@ impl Core {
             let message = Message { topic, payload, received_at: self.clock.now(), sender: None };
             entries.extend(gateway::decode(&options, &directory, &message));
         }
-        let (first, then) = entries.into_iter().partition(|entry| (entry.lane() == Lane::Events) == events_first);
+        let (first, then): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| (entry.lane() == Lane::Events) == events_first);
         self.journal.append(first).await?;
         self.watch().await?;
         self.journal.append(then).await?;
