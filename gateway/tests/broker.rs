@@ -15,9 +15,12 @@ use model::{CommandId, DeviceId};
 use mosquitto::Mosquitto;
 use support::{
     device::{Device, Login, Seen},
-    next, soon, text,
+    next,
+    raw::{self, Raw},
+    soon, text,
 };
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
@@ -133,6 +136,28 @@ async fn nothing_is_lost_over_a_restart_of_the_broker_or_of_the_hub() {
         link.take(numbers(200..300)).await;
         link.stop().await;
     }
+}
+
+/// Mosquitto as it comes: it keeps 1,000 messages for a subscriber beyond those under way and drops the rest, although
+/// it has acknowledged them to their publisher.
+#[tokio::test]
+async fn a_burst_is_not_lost_at_a_broker_with_default_settings_while_the_hub_is_connected() {
+    const BURST: u32 = 20_000;
+    let broker = Mosquitto::start("allow_anonymous true\nmax_queued_messages 1000\nmax_inflight_messages 20").await;
+    let mut link = Link::subscribed(config(broker.port, ProtocolVersion::V5)).await;
+    let (mut device, code, _) = Raw::login(broker.port, "device", ("any", "body"), true).await;
+    assert_eq!(code, 0);
+    let burst: Vec<u8> = (1..=BURST)
+        .flat_map(|n| raw::publish(LIFT_1, n.to_string().as_bytes(), 1, u16::try_from(n).unwrap()))
+        .collect();
+    // The intake takes nothing until the broker has acknowledged the whole burst to its publisher.
+    let mut acknowledgements = vec![0; 4 * BURST as usize];
+    let (mut input, mut output) = device.0.split();
+    let sent = async { tokio::join!(output.write_all(&burst), input.read_exact(&mut acknowledgements)) };
+    let (written, read) = soon("the broker's acknowledgements", sent).await;
+    assert!(written.is_ok() && read.is_ok());
+    link.take(numbers(1..BURST + 1)).await;
+    link.stop().await;
 }
 
 /// The five messages 0 to 4, in order.
