@@ -9,6 +9,7 @@ pub mod emergency;
 pub mod enrolment;
 pub mod health;
 pub mod intake;
+pub mod limits;
 pub mod passes;
 pub mod pipeline;
 pub mod recorder;

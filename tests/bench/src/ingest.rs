@@ -3,6 +3,7 @@
 //! messages from the same load generator, one path after the other, all in one run.
 
 mod alone;
+pub mod connections;
 mod load;
 pub mod node_red;
 mod probes;

@@ -38,6 +38,8 @@ enum Part {
     Store,
     /// Brings messages from devices into the databases, beside a minimal reference and other programs.
     Ingest(Box<ingest::Options>),
+    /// Connects a whole fleet to the front door at once.
+    Connections(ingest::connections::Options),
     /// Runs the minimal reference of the part `ingest`; that part starts it.
     #[command(hide = true)]
     Reference {
@@ -53,7 +55,7 @@ fn main() -> anyhow::Result<()> {
     let dir = arguments.dir.unwrap_or_else(std::env::temp_dir);
     let entries = |usual: u64| arguments.entries.unwrap_or(usual);
     let parts = arguments.part.map_or_else(
-        || vec![Part::Journal, Part::Rules, Part::Predict, Part::Store, Part::Ingest(Box::default())],
+        || vec![Part::Journal, Part::Rules, Part::Predict, Part::Store, Part::Ingest(Box::default()), Part::Connections(Default::default())],
         |part| vec![part],
     );
     for (n, part) in parts.into_iter().enumerate() {
@@ -66,6 +68,7 @@ fn main() -> anyhow::Result<()> {
             Part::Predict => engines_part::predict(entries(engines_part::ENTRIES))?,
             Part::Store => store_part::run(&dir, entries(store_part::ENTRIES))?,
             Part::Ingest(options) => ingest::run(&dir, &options)?,
+            Part::Connections(options) => ingest::connections::run(&dir, &options)?,
             Part::Reference { port, url } => {
                 let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
                 runtime.block_on(ingest::reference::run(port, &url))?;
