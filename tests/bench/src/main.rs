@@ -55,7 +55,16 @@ fn main() -> anyhow::Result<()> {
     let dir = arguments.dir.unwrap_or_else(std::env::temp_dir);
     let entries = |usual: u64| arguments.entries.unwrap_or(usual);
     let parts = arguments.part.map_or_else(
-        || vec![Part::Journal, Part::Rules, Part::Predict, Part::Store, Part::Ingest(Box::default()), Part::Connections(Default::default())],
+        || {
+            vec![
+                Part::Journal,
+                Part::Rules,
+                Part::Predict,
+                Part::Store,
+                Part::Ingest(Box::default()),
+                Part::Connections(Default::default()),
+            ]
+        },
         |part| vec![part],
     );
     for (n, part) in parts.into_iter().enumerate() {

@@ -347,9 +347,12 @@ impl Hub {
         self.folder.path().join("data")
     }
 
-    /// What it warned of.
-    pub fn log(&self) -> String {
-        log(self.folder.path())
+    /// An error if it warned of anything that a hub with a new client id and without a phone provider need not.
+    pub fn complaints(&self) -> anyhow::Result<()> {
+        let log = log(self.folder.path());
+        let expected = ["the broker has kept nothing under this client id", "add [notify.twilio] to its configuration"];
+        let complaint = log.lines().find(|line| !expected.iter().any(|words| line.contains(words)));
+        complaint.map_or(Ok(()), |line| bail!("the hub warned during the measurement: {line}"))
     }
 }
 
