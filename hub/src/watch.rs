@@ -2,11 +2,13 @@
 //! find, the tickets that follow and the messages that are owed are committed in one transaction.
 //!
 //! The engines' state is saved now and then together with the journal offsets it stands at. After a crash the watch
-//! loads the last state and reads on from there: alert ids are derived from event time, so what was already committed
-//! is recognised and changes nothing.
+//! loads the last state and reads on from there, in the same order as before ([`order`]): alert ids are derived from
+//! event time, so what was already committed is recognised and changes nothing.
 //!
 //! While the database is away the watch reads on and keeps what it found; what concerns life safety it hands to the
 //! [`crate::emergency`] desk at once.
+
+mod order;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -14,6 +16,7 @@ use anyhow::Context as _;
 use journal::{Journal, Offset};
 use metrics::{counter, gauge, histogram};
 use model::{AlertChange, AlertId, Body, Clock, Directory, Entry, Lane, Localised, Timestamp};
+use order::{Taken, Trail, Waiting, in_order};
 use predict::Predictor;
 use rules::Engine;
 use store::{EmergencyNote, Snapshot, Store, StoreError, WatchCursors};
@@ -31,14 +34,18 @@ pub const POSITION: &str = "watch position";
 /// The names under which the engines' states are saved.
 const RULES: &str = "rules";
 const PREDICTOR: &str = "predictor";
+/// The name under which the order is saved in which entries were taken since then.
+const TRAIL: &str = "trail";
 /// One hub watches every device: there is one partition.
 const PARTITION: u32 = 0;
 /// How many entries of a lane are taken before the other lane and the clock are looked at again.
 const MAX_BATCH: usize = 500;
-/// How often the clock is looked at while nothing arrives: absences and durations end in time.
+/// How often the clock is looked at: absences and durations end in time.
 const TICK: Duration = Duration::from_millis(250);
 /// How often the state is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
+/// How long to leave the database alone after the state could not be saved.
+const SAVE_AGAIN: Duration = Duration::from_secs(5);
 /// The first and the longest wait between two tries while the database is away.
 const BACK_OFF: Duration = Duration::from_millis(100);
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
@@ -97,23 +104,33 @@ pub struct State {
     predictor: Predictor,
     at: [Offset; 2],
     owed: Owed,
-    /// Where the journal ended when the watch began: up to here entries are read again in the order they came.
+    /// In which order entries were taken since the state was saved.
+    trail: Trail,
+    /// When the clock was last looked at.
+    looked_at: Option<Timestamp>,
+    /// Where the journal ended when the watch began.
     began_at: [Offset; 2],
     /// True once open alerts were compared with what the engines hold.
     compared: bool,
-    saved_at: Timestamp,
+    /// When the state is saved next at the latest, and at the earliest.
+    save_at: Timestamp,
+    save_not_before: Timestamp,
     changed: bool,
 }
 
 impl State {
-    /// True if everything that was in the journal at the start has been read.
+    /// True if everything that was in the journal at the start has been read, and an earlier life lived again.
     fn caught_up(&self) -> bool {
-        self.at.iter().zip(&self.began_at).all(|(at, began)| at >= began)
+        self.trail.ahead().is_none() && self.at.iter().zip(&self.began_at).all(|(at, began)| at >= began)
     }
 
     fn cursors(&self) -> WatchCursors {
         let [events, telemetry] = self.at;
         WatchCursors { partition: PARTITION, events: events.0, telemetry: telemetry.0 }
+    }
+
+    fn is_to_be_saved(&self, now: Timestamp) -> bool {
+        self.changed && now >= self.save_not_before && (now >= self.save_at || self.trail.is_long())
     }
 }
 
@@ -168,7 +185,7 @@ impl Watch {
                 self.journal.set_cursor(POSITION, lane, at)?;
             }
         }
-        if state.changed && self.clock.now().since(state.saved_at) >= SAVE_EVERY {
+        if state.is_to_be_saved(self.clock.now()) {
             self.save(state).await?;
         }
         Ok(read)
@@ -177,16 +194,22 @@ impl Watch {
     /// Takes some entries of each lane and looks at the clock.
     fn step(&self, state: &mut State) -> anyhow::Result<usize> {
         let directory = self.directory.borrow().clone();
-        let mut lanes = Vec::with_capacity(Lane::ALL.len());
-        for (lane, at) in Lane::ALL.into_iter().zip(state.at) {
-            lanes.push(self.journal.read(lane, at, MAX_BATCH)?);
+        let mut entries = self.next(state)?;
+        while entries.is_empty()
+            && let Some(seam) = state.trail.ahead()
+        {
+            if let Some(looked) = seam.looked {
+                state.rules.advance(looked, &directory, &mut state.owed.changes);
+            }
+            state.trail.reach();
+            entries = self.next(state)?;
         }
-        let entries = in_order(lanes, !state.caught_up());
         let read = entries.len();
         for (lane, offset, entry) in entries {
+            state.trail.take(lane, offset, entry.received_at, state.at);
             apply(state, &directory, &entry);
             state.at[lane] = offset;
-            if lane == 0 {
+            if lane == order::EVENTS {
                 // Telemetry is measured by its lag: it may have been buffered for hours.
                 histogram!("liftline_watch_delay_seconds")
                     .record(self.clock.now().since(entry.received_at).as_secs_f64());
@@ -199,12 +222,43 @@ impl Watch {
         }
         state.changed |= read > 0;
         // While entries are waiting, time is where they are: an absence is not found before what would disprove it.
-        if Lane::ALL.into_iter().zip(state.at).all(|(lane, at)| at >= self.journal.head(lane)) {
-            let before = state.owed.changes.len();
-            state.rules.advance(self.clock.now(), &directory, &mut state.owed.changes);
-            state.changed |= state.owed.changes.len() > before;
+        if state.trail.ahead().is_none()
+            && Lane::ALL.into_iter().zip(state.at).all(|(lane, at)| at >= self.journal.head(lane))
+        {
+            self.look(state, &directory);
         }
         Ok(read)
+    }
+
+    /// The entries to take next: those of an earlier life as that took them, then what is waiting.
+    fn next(&self, state: &State) -> anyhow::Result<Vec<Taken>> {
+        let until = state.trail.ahead().map(|seam| seam.at);
+        let mut lanes = [const { Waiting { entries: Vec::new(), more: false } }; 2];
+        for (index, lane) in Lane::ALL.into_iter().enumerate() {
+            let mut entries = self.journal.read(lane, state.at[index], MAX_BATCH)?;
+            let mut more = entries.len() >= MAX_BATCH;
+            if let Some(until) = until {
+                let within = entries.partition_point(|(offset, _)| *offset <= until[index]);
+                more &= within == entries.len();
+                entries.truncate(within);
+            }
+            lanes[index] = Waiting { entries, more };
+        }
+        Ok(in_order(lanes, until.is_some()))
+    }
+
+    /// Lets time pass for the rules, now and then.
+    fn look(&self, state: &mut State, directory: &Directory) {
+        let now = self.clock.now();
+        // A clock that was put back is looked at, too.
+        if state.looked_at.is_some_and(|looked| looked <= now && now.since(looked) < TICK) {
+            return;
+        }
+        state.looked_at = Some(now);
+        state.trail.look(now);
+        let before = state.owed.changes.len();
+        state.rules.advance(now, directory, &mut state.owed.changes);
+        state.changed |= state.owed.changes.len() > before;
     }
 
     /// Ends open alerts that no engine holds any more (their rule was removed, or the saved state was lost): nobody
@@ -245,8 +299,10 @@ impl Watch {
         if state.owed.away.is_some() && !self.is_back(&mut state.owed).await {
             return false;
         }
+        state.trail.commit(state.at);
+        let trail = [Snapshot { name: TRAIL.to_owned(), data: state.trail.write() }];
         let cursors = state.cursors();
-        let committed = self.try_commit(&mut state.owed, &cursors).await;
+        let committed = self.try_commit(&mut state.owed, &cursors, &trail).await;
         match committed {
             Ok(()) => {
                 if state.owed.away.is_some() {
@@ -271,13 +327,13 @@ impl Watch {
     }
 
     /// Commits what is owed; if that takes long, people in danger are helped meanwhile.
-    async fn try_commit(&self, owed: &mut Owed, cursors: &WatchCursors) -> Result<(), StoreError> {
+    async fn try_commit(&self, owed: &mut Owed, cursors: &WatchCursors, trail: &[Snapshot]) -> Result<(), StoreError> {
         let Owed { changes, handed, notes, .. } = owed;
         let committing = async {
             if !notes.is_empty() {
                 self.store.complete_emergency(notes, self.clock.now()).await?;
             }
-            self.store.commit_watch(changes, cursors, &[], self.clock.now()).await.map(drop)
+            self.store.commit_watch(changes, cursors, trail, self.clock.now()).await.map(drop)
         };
         tokio::pin!(committing);
         tokio::select! {
@@ -323,7 +379,10 @@ impl Watch {
             began_at: Lane::ALL.map(|lane| self.journal.head(lane)),
             owed: Owed::default(),
             compared: false,
-            saved_at: self.clock.now(),
+            trail: Trail::default(),
+            looked_at: None,
+            save_at: self.clock.now() + SAVE_EVERY,
+            save_not_before: self.clock.now(),
             changed: false,
         };
         for loaded in &self.profiles {
@@ -343,6 +402,15 @@ impl Watch {
                         warn!("{note}");
                     }
                     state.at = [Offset(rules.at.events), Offset(rules.at.telemetry)];
+                    if let Some(trail) = snapshot(TRAIL) {
+                        state.trail = Trail::read(&trail.data).unwrap_or_else(|failure| {
+                            warn!("the order in which the journal was read is not known any more: {failure}");
+                            Trail::default()
+                        });
+                    }
+                    if let Some(until) = state.trail.lived_until() {
+                        state.rules.lived_until(until);
+                    }
                 }
                 Err(failure) => warn!("the saved state of the rules is not used, they start afresh: {failure:#}"),
             }
@@ -360,11 +428,14 @@ impl Watch {
         if !state.owed.is_empty() {
             return Ok(()); // Not committed: the same entries are read again after a restart.
         }
+        let rest = state.trail.rest();
         let snapshots = [
             Snapshot { name: RULES.to_owned(), data: state.rules.snapshot() },
             Snapshot { name: PREDICTOR.to_owned(), data: state.predictor.snapshot() },
+            Snapshot { name: TRAIL.to_owned(), data: rest.write() },
         ];
         let now = self.clock.now();
+        state.save_not_before = now + SAVE_AGAIN;
         if let Err(failure) = self.store.commit_watch(&[], &state.cursors(), &snapshots, now).await {
             warn!("the state of the rules could not be saved; a restart reads more of the journal again: {failure}");
             return Ok(());
@@ -372,7 +443,8 @@ impl Watch {
         for (lane, at) in Lane::ALL.into_iter().zip(state.at) {
             self.journal.set_cursor(CONSUMER, lane, at)?;
         }
-        state.saved_at = now;
+        state.trail = rest;
+        state.save_at = now + SAVE_EVERY;
         state.changed = false;
         Ok(())
     }
@@ -391,74 +463,4 @@ fn apply(state: &mut State, directory: &Directory, entry: &Entry) {
     };
     state.rules.apply(device, entry, &mut state.owed.changes);
     state.predictor.apply(device, entry, &mut state.owed.changes);
-}
-
-/// The entries of both lanes in the order to apply them: (index of the lane, offset, entry).
-///
-/// As a rule the lanes are merged by the time of receipt, so that an event and the measurements around it are seen as
-/// they came. If a lane has more than one batch waiting, the urgent lane goes first, unless `strictly` the order
-/// matters more: then only what is surely complete is taken.
-fn in_order(lanes: Vec<Vec<(Offset, Entry)>>, strictly: bool) -> Vec<(usize, Offset, Entry)> {
-    let backlog = lanes.iter().any(|lane| lane.len() >= MAX_BATCH);
-    // A full lane may hold more behind its last entry; what the other lane received after that must wait.
-    let complete_until = lanes
-        .iter()
-        .filter(|lane| lane.len() >= MAX_BATCH)
-        .filter_map(|lane| lane.last().map(|(_, entry)| entry.received_at))
-        .min();
-    let mut entries: Vec<(usize, Offset, Entry)> = lanes
-        .into_iter()
-        .enumerate()
-        .flat_map(|(index, lane)| lane.into_iter().map(move |(offset, entry)| (index, offset, entry)))
-        .collect();
-    if strictly || !backlog {
-        if let Some(until) = complete_until {
-            entries.retain(|(_, _, entry)| entry.received_at <= until);
-        }
-        entries.sort_by_key(|(lane, offset, entry)| (entry.received_at, *lane, *offset));
-    }
-    entries
-}
-
-#[cfg(test)]
-mod tests {
-    use model::{Body, DeviceId, Status};
-
-    use super::*;
-
-    fn lane(times: impl IntoIterator<Item = i64>) -> Vec<(Offset, Entry)> {
-        let entry = |ms| Entry {
-            device: DeviceId::new("lift-1").ok(),
-            received_at: Timestamp::from_millis(ms),
-            body: Body::Status(Status { time: Timestamp::from_millis(ms), online: true }),
-        };
-        times.into_iter().zip(1..).map(|(ms, offset)| (Offset(offset), entry(ms))).collect()
-    }
-
-    fn taken(lanes: [Vec<(Offset, Entry)>; 2], strictly: bool) -> Vec<(usize, i64)> {
-        in_order(lanes.into(), strictly)
-            .into_iter()
-            .map(|(lane, _, entry)| (lane, entry.received_at.as_millis()))
-            .collect()
-    }
-
-    #[test]
-    fn lanes_are_merged_as_entries_came() {
-        assert_eq!(taken([lane([2, 5]), lane([1, 3, 5])], false), [(1, 1), (0, 2), (1, 3), (0, 5), (1, 5)]);
-    }
-
-    #[test]
-    fn an_event_does_not_wait_behind_a_backlog() {
-        let backlog = 0..i64::try_from(MAX_BATCH).unwrap();
-        assert_eq!(taken([lane([9000]), lane(backlog)], false)[0], (0, 9000));
-    }
-
-    #[test]
-    fn reading_again_after_a_restart_keeps_the_order() {
-        let backlog = 0..i64::try_from(MAX_BATCH).unwrap();
-        let taken = taken([lane([3, 9000]), lane(backlog)], true);
-        assert_eq!(taken.len(), MAX_BATCH + 1, "the event of 9000 waits for the telemetry before it");
-        assert_eq!(taken[4], (1, 3));
-        assert_eq!(taken.iter().position(|(lane, _)| *lane == 0), Some(3));
-    }
 }

@@ -29,8 +29,10 @@ pub struct Engine {
     due: BTreeSet<(i64, DeviceId)>,
     /// The hub's time as far as it is known.
     hub: i64,
-    /// True from a restore until the journal has been caught up, which the first advance tells.
+    /// True from a restore until the journal has been caught up, which the first advance beyond `lived_until` tells.
     restored: bool,
+    /// After a restore: up to this hub's time an earlier life listened.
+    lived_until: i64,
     /// Alerts of rules that are no more, until their end is reported.
     orphans: Vec<Alert>,
 }
@@ -39,7 +41,7 @@ impl Engine {
     /// An engine without rules.
     #[must_use]
     pub fn new() -> Self {
-        Self { hub: i64::MIN, ..Self::default() }
+        Self { hub: i64::MIN, lived_until: i64::MIN, ..Self::default() }
     }
 
     /// Adds the rules of a profile, or replaces them. Devices keep what is known of their channels and events.
@@ -83,7 +85,7 @@ impl Engine {
     pub fn advance(&mut self, now: Timestamp, devices: &Directory, out: &mut Vec<AlertChange>) {
         let hub = now.as_micros();
         self.hear_clock(hub);
-        self.restored = false;
+        self.restored &= hub <= self.lived_until;
         self.report_orphans(out);
         while let Some((at, _)) = self.due.first()
             && *at <= hub
@@ -138,13 +140,20 @@ impl Engine {
         Ok(restored.report)
     }
 
+    /// After [`Engine::restore`]: an earlier life listened until `until`, though its snapshot is older. Entries and
+    /// advances up to then are lived again: silence among them was silence.
+    pub fn lived_until(&mut self, until: Timestamp) {
+        self.lived_until = until.as_micros();
+    }
+
     fn report_orphans(&mut self, out: &mut Vec<AlertChange>) {
         let at = Timestamp::from_micros(self.hub);
         out.extend(self.orphans.drain(..).map(|alert| snapshot::ended(alert, at)));
     }
 
     fn hear_clock(&mut self, hub: i64) {
-        if self.restored && hub.saturating_sub(self.hub) > AWAY_US {
+        let listened = self.hub.max(self.lived_until.min(hub));
+        if self.restored && hub.saturating_sub(listened) > AWAY_US {
             for watch in self.watches.values_mut() {
                 watch.listen_from(hub);
             }

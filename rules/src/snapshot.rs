@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Raised whenever the shape of [`Saved`] changes.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -206,6 +206,7 @@ fn fitted(profile: &SavedProfile, device: SavedDevice, ruleset: &Arc<Ruleset>, o
     if same {
         watch.facts.load_latches(&device.latches);
         watch.rules = device.rules;
+        watch.find_next_due();
     } else {
         for (id, saved) in profile.rules.iter().zip(device.rules) {
             let index = ruleset.rules.iter().position(|compiled| compiled.rule.id == *id);
@@ -219,8 +220,8 @@ fn fitted(profile: &SavedProfile, device: SavedDevice, ruleset: &Arc<Ruleset>, o
                 (Phase::Idle | Phase::Pending { .. }, None) => {}
             }
         }
+        watch.find_dues();
     }
     watch.rules.resize_with(ruleset.rules.len(), Progress::new);
-    watch.find_dues();
     watch
 }

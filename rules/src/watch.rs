@@ -47,7 +47,7 @@ pub(crate) enum Phase {
 pub(crate) struct Progress {
     pub(crate) phase: Phase,
     /// When the rule must be looked at again though nothing came.
-    #[serde(skip)]
+    #[serde(with = "seldom")]
     due: i64,
     /// When its last alert ended, or its last event was set aside: earlier events do not raise it again.
     pub(crate) settled: i64,
@@ -256,13 +256,13 @@ impl Watch {
         self.find_next_due();
     }
 
-    /// Works out anew which rule is due next; for after a restore.
+    /// Works out anew which rule is due next.
     pub(crate) fn find_next_due(&mut self) {
         let rules = self.rules.iter().zip(&self.ruleset.rules).filter(|(_, compiled)| !compiled.is_contact());
         self.next_due = rules.map(|(progress, _)| progress.due).min().unwrap_or(NEVER);
     }
 
-    /// Works out anew when each rule is due; for after a restore.
+    /// Works out anew when each rule is due; for after a restore to other rules.
     pub(crate) fn find_dues(&mut self) {
         let now = self.clock.map_or(i64::MIN, |clock| clock.event);
         for rule in 0..self.rules.len() {
@@ -480,6 +480,21 @@ impl Watch {
             Phase::Raised { alert } | Phase::Clearing { alert, .. } => Some(&**alert),
             Phase::Idle | Phase::Pending { .. } => None,
         })
+    }
+}
+
+/// A time that mostly never comes, in a byte if it does not.
+mod seldom {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::NEVER;
+
+    pub(super) fn serialize<S: Serializer>(at: &i64, to: S) -> Result<S::Ok, S::Error> {
+        Some(*at).filter(|at| *at != NEVER).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+        Ok(Option::<i64>::deserialize(from)?.unwrap_or(NEVER))
     }
 }
 

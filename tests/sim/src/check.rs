@@ -103,13 +103,37 @@ fn undisturbed(run: &Run, directory: &Directory) -> Vec<Entry> {
         .collect()
 }
 
-async fn stored_alerts(run: &Run) -> anyhow::Result<Vec<Alert>> {
+/// Every alert that the store has.
+pub async fn stored_alerts(run: &Run) -> anyhow::Result<Vec<Alert>> {
     let mut alerts = Vec::new();
     for voice in &run.fleet.voices {
         let of_device = run.core.store.alerts(run.world.org, &voice.device.id, MANY).await?;
         alerts.extend(of_device.into_iter().map(|(alert, _)| alert));
     }
     Ok(alerts)
+}
+
+/// A hub that was killed and reads the journal again: what it had found until then must stay as it was. There may be
+/// `unread` entries that it had not looked at.
+pub fn rewritten(before: &[Alert], after: &[Alert], until: Timestamp, unread: bool) -> Vec<String> {
+    let ends =
+        |alerts: &[Alert]| -> HashMap<_, _> { alerts.iter().map(|alert| (alert.id, alert.cleared_at)).collect() };
+    let (known, now_known) = (ends(before), ends(after));
+    let mut findings = Vec::new();
+    let mut say = |alert: &Alert, what: &str| {
+        findings.push(format!("{} {} of {}: {what} by a crash at {until}", alert.device, alert.rule, alert.raised_at));
+    };
+    for alert in before {
+        match now_known.get(&alert.id) {
+            None => say(alert, "lost"),
+            Some(end) if *end == alert.cleared_at || unread || end.is_some_and(|end| end > until) => {}
+            Some(_) => say(alert, "ended otherwise"),
+        }
+    }
+    for alert in after.iter().filter(|alert| !unread && alert.raised_at <= until && !known.contains_key(&alert.id)) {
+        say(alert, "raised");
+    }
+    findings
 }
 
 /// Alerts: those of one uninterrupted reading, each once, none lost to the network.

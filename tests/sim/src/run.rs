@@ -389,6 +389,8 @@ impl Run {
     async fn crash(&mut self, down: Duration, parcels: &[Parcel], kept: bool) -> anyhow::Result<()> {
         let now = self.clock.now();
         let back_at = now + down.max(Duration::from_millis(1));
+        let unread = kept && !parcels.is_empty();
+        let before = check::stored_alerts(self).await?;
         let image = self.core.image()?;
         self.clock.set(back_at);
         self.core =
@@ -398,6 +400,9 @@ impl Run {
         self.phones.hub_died(back_at);
         self.downs.push((now, back_at));
         (self.up_since, self.timers_at, self.record_at, self.stale) = (back_at, back_at, back_at, true);
+        self.core.watch().await?;
+        let after = check::stored_alerts(self).await?;
+        self.findings.extend(check::rewritten(&before, &after, now - TICK, unread));
         Ok(())
     }
 
