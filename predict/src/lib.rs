@@ -10,10 +10,13 @@
 //! that (about 2.2 KiB), a forecast at most 129 points of 24 bytes (about 3.2 KiB), and either the alert that stands.
 
 pub mod backtest;
+pub mod baseline;
 mod detector;
 mod finding;
 mod forecast;
+pub mod judge;
 mod learner;
+pub mod novelty;
 mod predictor;
 mod snapshot;
 mod stats;

@@ -3,16 +3,22 @@
 use std::{collections::BTreeMap, path::PathBuf, str::FromStr, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use firmware_sim::{replay::ReplayPlan, wire::Report};
 use model::{Body, ChannelId, Device, DeviceId, Entry, OrgId, Sample, SiteId, Timestamp};
 use predict::backtest::{self, Failure, Options};
 
-use crate::{config::Config, tools::all_problems};
+use crate::{
+    config::Config,
+    tools::{all_problems, benchmarks},
+};
 
 /// Options of `liftline backtest`.
 #[derive(Debug, Args)]
 pub struct Backtest {
+    /// A benchmark's own protocol; --data is then its folder.
+    #[arg(long)]
+    pub protocol: Option<Protocol>,
     /// How the recording is read: a mapping TOML file, or the name of one that comes with the simulator.
     #[arg(long, default_value = "ims_bearing")]
     pub mapping: String,
@@ -28,6 +34,15 @@ pub struct Backtest {
     /// A detection counts if it came within this time before the failure.
     #[arg(long, value_parser = model::duration::parse)]
     pub horizon: Option<std::time::Duration>,
+}
+
+/// Whose rules a backtest follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// The Numenta Anomaly Benchmark: a folder with combined_windows.json and data/.
+    Nab,
+    /// The Skoltech Anomaly Benchmark: a folder of tables with the columns anomaly and changepoint.
+    Skab,
 }
 
 /// A device and the time it failed.
@@ -49,6 +64,14 @@ impl Backtest {
     /// # Errors
     /// If the recording cannot be read or names a profile that is not there.
     pub fn run(self) -> anyhow::Result<()> {
+        match self.protocol {
+            Some(Protocol::Nab) => benchmarks::nab(&self.data),
+            Some(Protocol::Skab) => benchmarks::skab(&self.data),
+            None => self.replay(),
+        }
+    }
+
+    fn replay(self) -> anyhow::Result<()> {
         let profiles = Config::profiles(&self.profiles).map_err(all_problems)?;
         let plan = ReplayPlan::load(&self.mapping, &self.data, None)?;
         let failures: Vec<Failure> = self.failed.into_iter().map(|failed| failed.0).collect();

@@ -1,0 +1,4 @@
+//! Public benchmarks' own rules of scoring.
+
+pub mod nab;
+pub mod skab;
