@@ -11,11 +11,13 @@
 
 pub mod backtest;
 pub mod baseline;
+mod bucket;
 mod detector;
 mod finding;
 mod forecast;
 pub mod judge;
 mod learner;
+mod newcomer;
 pub mod novelty;
 mod predictor;
 mod snapshot;
@@ -23,7 +25,8 @@ mod stats;
 mod trend;
 mod words;
 
-pub use detector::{ACCEPT_WINDOW, BASELINE_SPAN, BUCKET, SUSTAINED};
+pub use bucket::BUCKET;
+pub use detector::{ACCEPT_WINDOW, BASELINE_SPAN, SUSTAINED};
 pub use predictor::{Counts, Predictor};
 pub use snapshot::RestoreError;
 pub use trend::COVERAGE;
