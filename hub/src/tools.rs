@@ -5,6 +5,7 @@ pub mod benchmarks;
 pub mod detect;
 pub mod devices;
 pub mod export;
+pub mod lab;
 pub mod organisation;
 pub mod series;
 pub mod simulate;
