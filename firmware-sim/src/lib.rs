@@ -9,6 +9,7 @@ mod device;
 pub mod dice;
 mod fleet;
 mod history;
+pub mod lab;
 pub mod lift;
 mod link;
 pub mod replay;

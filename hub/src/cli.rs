@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     demo,
     server::Hub,
-    tools::{self, backtest::Backtest, simulate::Simulate},
+    tools::{self, backtest::Backtest, detect::Detect, simulate::Simulate},
 };
 
 /// Liftline: a proactive service hub for connected lifts.
@@ -48,6 +48,8 @@ pub enum Command {
     Simulate(Simulate),
     /// Score the shipped detectors and forecasts on recorded data.
     Backtest(Backtest),
+    /// Write an anomaly score beside every row of a time-stamped table.
+    Detect(Detect),
     /// Import an organisation: sites, people, rotas (TOML).
     Import {
         /// The configuration.
@@ -183,6 +185,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Simulate(options) => options.run(shutdown_on_signal()?).await,
         Command::Backtest(options) => options.run(),
+        Command::Detect(options) => options.run(),
         Command::Import { config, file } => {
             let (store, ..) = tools::attach(&config.config).await?;
             let (_, made) = tools::organisation::import(&store, &file, clock.now()).await?;

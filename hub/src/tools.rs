@@ -1,9 +1,13 @@
 //! The command-line tools that work on a hub's store beside it.
 
 pub mod backtest;
+pub mod benchmarks;
+pub mod detect;
 pub mod devices;
 pub mod export;
+pub mod lab;
 pub mod organisation;
+pub mod series;
 pub mod simulate;
 pub mod users;
 

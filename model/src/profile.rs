@@ -309,10 +309,8 @@ pub struct Detector {
     pub channel: ChannelId,
     /// How many observations it needs before it may fire.
     pub warm_up: u32,
-    /// How far from its own baseline a level must be, in robust standard deviations.
-    pub sigmas: f64,
-    /// The least change that matters, as a share of the baseline (0.1 is ten per cent).
-    pub min_change: f64,
+    /// What it looks for.
+    pub method: DetectorMethod,
     /// How bad it is.
     pub severity: Severity,
     /// The kind of ticket to open.
@@ -321,6 +319,24 @@ pub struct Detector {
     pub runbook: Option<RunbookId>,
     /// The line it starts on.
     pub line: usize,
+}
+
+/// What a detector looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DetectorMethod {
+    /// A level that has left its own baseline for good.
+    Shift {
+        /// How far, in robust standard deviations.
+        sigmas: f64,
+        /// The least change that matters, as a share of the baseline (0.1 is ten per cent).
+        min_change: f64,
+    },
+    /// Something never seen before: a value, a step, a departure from the time of day, restlessness.
+    Novelty {
+        /// The anomaly score from which on it fires, 0.5 to 1.
+        score: f64,
+    },
 }
 
 /// The side on which a limit is reached.

@@ -1,6 +1,6 @@
 //! A level that has left its own baseline.
 //!
-//! Values are averaged over [`BUCKET`]s of event time, so that one journey or one burst of messages is one
+//! Values are averaged over [`crate::BUCKET`]s of event time, so that one journey or one burst of messages is one
 //! observation. From the buckets the detector learns a baseline (median and robust standard deviation), and then runs
 //! an exponentially weighted moving average (EWMA: S. W. Roberts, "Control Chart Tests Based on Geometric Moving
 //! Averages", Technometrics 1, 1959) against it. The limit is `sigmas` standard deviations *of a single bucket*, and
@@ -26,13 +26,12 @@ use model::{Alert, AlertChange, AlertSource, Evidence, Observation, Timestamp, V
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bucket::Bucket,
     finding::{self, Context, Kind},
     learner::Learner,
     stats, words,
 };
 
-/// The span over which values are averaged.
-pub const BUCKET: Duration = Duration::from_mins(10);
 /// How many buckets in a row must speak for or against an alert.
 pub const SUSTAINED: u32 = 5;
 /// The least event time a baseline rests on, besides the profile's `warm_up`: most channels follow the day, and half a
@@ -41,7 +40,6 @@ pub const BASELINE_SPAN: Duration = Duration::from_hours(24);
 /// How long a new level must last before it is compared with the next such span, and accepted if they agree.
 pub const ACCEPT_WINDOW: Duration = Duration::from_hours(7 * 24);
 
-const BUCKET_US: i64 = micros(BUCKET);
 /// Weight of the newest bucket in the moving average.
 const LAMBDA: f64 = 0.3;
 /// Where a bucket is clipped, in limits.
@@ -57,6 +55,13 @@ pub(crate) const fn micros(span: Duration) -> i64 {
     if us > 315_360_000_000_000 { 315_360_000_000_000 } else { us as i64 }
 }
 
+/// A detector of [`model::profile::DetectorMethod::Shift`].
+pub(crate) struct Shift<'a> {
+    pub(crate) detector: &'a Detector,
+    pub(crate) sigmas: f64,
+    pub(crate) min_change: f64,
+}
+
 /// Where one detector stands on one device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DetectorState {
@@ -64,14 +69,6 @@ pub(crate) struct DetectorState {
     last: i64,
     bucket: Option<Bucket>,
     phase: Phase,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Bucket {
-    index: i64,
-    mean: f64,
-    count: u32,
-    first: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,7 +113,7 @@ impl DetectorState {
     /// Takes one finite value. Returns false if it is not newer than the last one: then it only counts.
     pub(crate) fn take(
         &mut self,
-        detector: &Detector,
+        shift: &Shift<'_>,
         context: &Context<'_>,
         time: i64,
         value: f64,
@@ -127,18 +124,8 @@ impl DetectorState {
             return false;
         }
         self.last = time;
-        let index = time.div_euclid(BUCKET_US);
-        match &mut self.bucket {
-            Some(bucket) if bucket.index == index => {
-                bucket.count = bucket.count.saturating_add(1);
-                bucket.mean += (value - bucket.mean) / f64::from(bucket.count);
-            }
-            open => {
-                let closed = open.replace(Bucket { index, mean: value, count: 1, first: time });
-                if let Some(closed) = closed {
-                    self.close(detector, context, &closed, time, out);
-                }
-            }
+        if let Some(closed) = Bucket::add(&mut self.bucket, time, value) {
+            self.close(shift, context, &closed, time, out);
         }
         true
     }
@@ -161,7 +148,7 @@ impl DetectorState {
 
     fn close(
         &mut self,
-        detector: &Detector,
+        shift: &Shift<'_>,
         context: &Context<'_>,
         bucket: &Bucket,
         now: i64,
@@ -175,7 +162,8 @@ impl DetectorState {
             }
             Phase::Learning(learner) => {
                 learner.show(bucket.mean);
-                let enough = self.seen > u64::from(detector.warm_up) && now - learner.since >= micros(BASELINE_SPAN);
+                let enough =
+                    self.seen > u64::from(shift.detector.warm_up) && now - learner.since >= micros(BASELINE_SPAN);
                 if let (true, Some((level, sigma))) = (enough, learner.learnt()) {
                     let buckets = u32::try_from(learner.shown()).unwrap_or(MEMORY).min(MEMORY);
                     self.phase = Phase::Watching(Watch {
@@ -190,26 +178,26 @@ impl DetectorState {
                     });
                 }
             }
-            Phase::Watching(watch) => watch.compare(detector, context, bucket, now, out),
+            Phase::Watching(watch) => watch.compare(shift, context, bucket, now, out),
         }
     }
 }
 
 impl Watch {
-    fn limit(&self, detector: &Detector, context: &Context<'_>) -> f64 {
-        let least = (detector.min_change * self.level.abs()).max(ZERO_LIMIT * context.range).max(f64::MIN_POSITIVE);
-        (detector.sigmas * self.sigma).max(least)
+    fn limit(&self, shift: &Shift<'_>, context: &Context<'_>) -> f64 {
+        let least = (shift.min_change * self.level.abs()).max(ZERO_LIMIT * context.range).max(f64::MIN_POSITIVE);
+        (shift.sigmas * self.sigma).max(least)
     }
 
     fn compare(
         &mut self,
-        detector: &Detector,
+        shift: &Shift<'_>,
         context: &Context<'_>,
         bucket: &Bucket,
         now: i64,
         out: &mut Vec<AlertChange>,
     ) {
-        let limit = self.limit(detector, context);
+        let limit = self.limit(shift, context);
         let departure = bucket.mean - self.level;
         self.fast += LAMBDA * (self.level + departure.clamp(-CLIP * limit, CLIP * limit) - self.fast);
         let away = (self.fast - self.level).abs();
@@ -230,7 +218,7 @@ impl Watch {
         }
         match self.standing.take() {
             None if due => {
-                let alert = self.alert(detector, context, limit, now);
+                let alert = self.alert(shift, context, limit, now);
                 out.push(AlertChange::Raised(alert.clone()));
                 self.standing = Some(Standing { alert, learner: Learner::new(bucket.first), previous: None });
             }
@@ -240,7 +228,7 @@ impl Watch {
                 let why = words::back_to_usual(context, self.run_mean, self.level);
                 out.push(finding::clear(standing.alert, now, why));
             }
-            Some(standing) => self.consider(detector, context, standing, bucket, now, out),
+            Some(standing) => self.consider(shift, context, standing, bucket, now, out),
         }
     }
 
@@ -255,7 +243,7 @@ impl Watch {
     /// Accepts the level at which the alert stands once two windows in a row agree on it.
     fn consider(
         &mut self,
-        detector: &Detector,
+        shift: &Shift<'_>,
         context: &Context<'_>,
         mut standing: Standing,
         bucket: &Bucket,
@@ -265,8 +253,7 @@ impl Watch {
         standing.learner.show(bucket.mean);
         let full = now - standing.learner.since >= micros(ACCEPT_WINDOW);
         if let (true, Some((level, sigma))) = (full, standing.learner.learnt()) {
-            let tolerance =
-                (2.0 * sigma).min(self.limit(detector, context)).max(detector.min_change / 2.0 * level.abs());
+            let tolerance = (2.0 * sigma).min(self.limit(shift, context)).max(shift.min_change / 2.0 * level.abs());
             if standing.previous.is_some_and(|previous| (previous - level).abs() <= tolerance) {
                 out.push(finding::clear(standing.alert, now, words::new_level(context, level, self.level)));
                 let buckets = u32::try_from(standing.learner.shown()).unwrap_or(MEMORY).min(MEMORY);
@@ -280,7 +267,7 @@ impl Watch {
         self.standing = Some(standing);
     }
 
-    fn alert(&self, detector: &Detector, context: &Context<'_>, limit: f64, now: i64) -> Box<Alert> {
+    fn alert(&self, shift: &Shift<'_>, context: &Context<'_>, limit: f64, now: i64) -> Box<Alert> {
         let at = Some(Timestamp::from_micros(now));
         let observation = |name: &str, value: f64, time, supports| Observation {
             name: name.to_owned(),
@@ -293,14 +280,14 @@ impl Watch {
             summary: words::departed(context, self.run_mean, self.level, self.run_from),
             condition: format!(
                 "{} departs from its baseline by more than {} sigma and {} %, {SUSTAINED} times 10 min in a row",
-                detector.channel,
-                words::number(detector.sigmas),
-                words::number(detector.min_change * 100.0),
+                shift.detector.channel,
+                words::number(shift.sigmas),
+                words::number(shift.min_change * 100.0),
             ),
             from: Some(Timestamp::from_micros(self.run_from)),
             to: at,
             observations: vec![
-                observation(detector.channel.as_str(), self.run_mean, at, true),
+                observation(shift.detector.channel.as_str(), self.run_mean, at, true),
                 observation("baseline", self.level, None, true),
                 observation("sigma", self.sigma, None, true),
             ],
@@ -308,12 +295,12 @@ impl Watch {
             forecast: None,
         };
         let kind = Kind {
-            rule: &detector.id,
+            rule: &shift.detector.id,
             source: AlertSource::Detector,
-            ticket: detector.ticket,
-            severity: detector.severity,
-            title: &detector.title,
-            runbook: detector.runbook.as_ref(),
+            ticket: shift.detector.ticket,
+            severity: shift.detector.severity,
+            title: &shift.detector.title,
+            runbook: shift.detector.runbook.as_ref(),
         };
         finding::raise(context, &kind, now, evidence)
     }

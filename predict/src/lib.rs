@@ -10,17 +10,23 @@
 //! that (about 2.2 KiB), a forecast at most 129 points of 24 bytes (about 3.2 KiB), and either the alert that stands.
 
 pub mod backtest;
+pub mod baseline;
+mod bucket;
 mod detector;
 mod finding;
 mod forecast;
+pub mod judge;
 mod learner;
+mod newcomer;
+pub mod novelty;
 mod predictor;
 mod snapshot;
 mod stats;
 mod trend;
 mod words;
 
-pub use detector::{ACCEPT_WINDOW, BASELINE_SPAN, BUCKET, SUSTAINED};
+pub use bucket::BUCKET;
+pub use detector::{ACCEPT_WINDOW, BASELINE_SPAN, SUSTAINED};
 pub use predictor::{Counts, Predictor};
 pub use snapshot::RestoreError;
 pub use trend::COVERAGE;

@@ -7,13 +7,14 @@ use std::{
 
 use model::{
     Alert, AlertChange, Body, ChannelId, Device, DeviceId, Entry, Profile, ProfileId, RuleId, Value,
-    profile::{ChannelKind, Detector, Forecast},
+    profile::{ChannelKind, Detector, DetectorMethod, Forecast},
 };
 
 use crate::{
-    detector::DetectorState,
+    detector::{DetectorState, Shift},
     finding::{self, Context},
     forecast::ForecastState,
+    newcomer::NewcomerState,
     snapshot::{self, RestoreError, Saved, SavedDevice, SavedFinder, State},
     words,
 };
@@ -215,11 +216,18 @@ impl Watched {
                 slot.and_then(Option::take).map(|saved| saved.state)
             };
             match finder {
-                Finder::Detector(detector) => {
-                    let fits = |state: &State| matches!(state, State::Detector(_));
-                    find(&detector.id, &detector.channel, &fits)
-                        .unwrap_or_else(|| State::Detector(DetectorState::new()))
-                }
+                Finder::Detector(detector) => match detector.method {
+                    DetectorMethod::Shift { .. } => {
+                        let fits = |state: &State| matches!(state, State::Detector(_));
+                        find(&detector.id, &detector.channel, &fits)
+                            .unwrap_or_else(|| State::Detector(DetectorState::new()))
+                    }
+                    DetectorMethod::Novelty { .. } => {
+                        let fits = |state: &State| matches!(state, State::Newcomer(_));
+                        find(&detector.id, &detector.channel, &fits)
+                            .unwrap_or_else(|| State::Newcomer(NewcomerState::new()))
+                    }
+                },
                 Finder::Forecast(forecast) => {
                     let fits = |state: &State| matches!(state, State::Forecast(_));
                     find(&forecast.id, &forecast.channel, &fits)
@@ -262,9 +270,16 @@ impl Watched {
         };
         let context = Context { device, profile, channel: &channel.name, unit: channel.unit(), range };
         match (self.finders.finder(n), self.states.get_mut(n)) {
-            (Some(Finder::Detector(detector)), Some(State::Detector(state))) => {
-                state.take(detector, &context, at, value, out)
-            }
+            (Some(Finder::Detector(detector)), Some(state)) => match (detector.method, state) {
+                (DetectorMethod::Shift { sigmas, min_change }, State::Detector(state)) => {
+                    state.take(&Shift { detector, sigmas, min_change }, &context, at, value, out)
+                }
+                (DetectorMethod::Novelty { score }, State::Newcomer(state)) => {
+                    state.take(detector, score, &context, (at, value), out)
+                }
+                (DetectorMethod::Shift { .. }, State::Newcomer(_) | State::Forecast(_))
+                | (DetectorMethod::Novelty { .. }, State::Detector(_) | State::Forecast(_)) => false,
+            },
             (Some(Finder::Forecast(forecast)), Some(State::Forecast(state))) => {
                 state.take(forecast, &context, at, value, out)
             }

@@ -3,10 +3,10 @@
 use model::{Alert, ChannelId, DeviceId, ProfileId, RuleId};
 use serde::{Deserialize, Serialize};
 
-use crate::{detector::DetectorState, forecast::ForecastState};
+use crate::{detector::DetectorState, forecast::ForecastState, newcomer::NewcomerState};
 
 /// Raised whenever the shape of [`Saved`] changes.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,7 @@ pub(crate) struct SavedFinder {
 pub(crate) enum State {
     Detector(DetectorState),
     Forecast(ForecastState),
+    Newcomer(NewcomerState),
 }
 
 impl State {
@@ -60,6 +61,7 @@ impl State {
         match self {
             Self::Detector(state) => state.standing(),
             Self::Forecast(state) => state.standing(),
+            Self::Newcomer(state) => state.standing(),
         }
     }
 
@@ -68,6 +70,7 @@ impl State {
         match self {
             Self::Detector(state) => state.into_alert(),
             Self::Forecast(state) => state.into_alert(),
+            Self::Newcomer(state) => state.into_alert(),
         }
     }
 }

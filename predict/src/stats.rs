@@ -30,6 +30,16 @@ pub(crate) fn robust(values: &[f64]) -> Option<(f64, f64)> {
     Some((level, (MAD_TO_SIGMA * mad).max(MEAN_AD_TO_SIGMA * mean)))
 }
 
+/// The slope of a line by weighted least squares through points (x, y, weight); `None` without spread in x.
+pub(crate) fn weighted_slope(points: &[(f64, f64, f64)]) -> Option<f64> {
+    let weight: f64 = points.iter().map(|(_, _, w)| w).sum();
+    let mean_x = points.iter().map(|(x, _, w)| x * w).sum::<f64>() / weight;
+    let mean_y = points.iter().map(|(_, y, w)| y * w).sum::<f64>() / weight;
+    let spread: f64 = points.iter().map(|(x, _, w)| w * (x - mean_x) * (x - mean_x)).sum();
+    let along: f64 = points.iter().map(|(x, y, w)| w * (x - mean_x) * (y - mean_y)).sum();
+    (spread > 0.0).then(|| along / spread)
+}
+
 /// Student's t quantile for the standard normal quantile `z`: the Cornish-Fisher expansion (Abramowitz and Stegun
 /// 26.7.5), within 1 % from 4 degrees of freedom on for the two quantiles used here.
 pub(crate) fn student(z: f64, dof: f64) -> f64 {

@@ -3,7 +3,11 @@
 use jiff::{Zoned, tz::TimeZone};
 use model::{ForecastEvidence, Localised, Timestamp, Unit};
 
-use crate::{finding::Context, trend::Line};
+use crate::{
+    finding::Context,
+    novelty::{Finding, View},
+    trend::Line,
+};
 
 /// A number as people read it: three significant digits, no trailing zeros.
 pub(crate) fn number(number: f64) -> String {
@@ -168,6 +172,63 @@ pub(crate) fn clears_within(context: &Context<'_>, low: f64, high: f64) -> Local
     Localised::new(
         format!("{} is back between {low} and {high}, or has settled at a new level for two weeks", context.channel.en),
         format!("{}回到 {low} 至 {high} 之间，或在新水平稳定两周", context.channel.zh),
+    )
+}
+
+/// Something never seen before, by the view in which it was seen.
+pub(crate) fn never_seen(context: &Context<'_>, now: f64, found: &Finding) -> Localised {
+    let name = context.channel;
+    let (now, up) = (value(context, now), found.seen > found.bound);
+    let bound = value(context, found.bound);
+    let (en, zh) = match (found.view, up) {
+        (View::Value, true) => (
+            format!("has never been as high as {now}; the most before was {bound}"),
+            format!("达到 {now}，为历史最高（此前最高 {bound}）"),
+        ),
+        (View::Value, false) => (
+            format!("has never been as low as {now}; the least before was {bound}"),
+            format!("降至 {now}，为历史最低（此前最低 {bound}）"),
+        ),
+        (View::Step, _) => {
+            (format!("changed to {now} more abruptly than ever before"), format!("突变至 {now}，幅度超过以往任何一次"))
+        }
+        (View::Departure, true) => {
+            (format!("is at {now}: higher than ever for this time of day"), format!("为 {now}，高于以往同一时段"))
+        }
+        (View::Departure, false) => {
+            (format!("is at {now}: lower than ever for this time of day"), format!("为 {now}，低于以往同一时段"))
+        }
+        (View::Drift | View::Trend, true) => (
+            format!("has stayed higher than usual for longer than ever before; it is at {now}"),
+            format!("持续偏高的时间超过以往，现为 {now}"),
+        ),
+        (View::Drift | View::Trend, false) => (
+            format!("has stayed lower than usual for longer than ever before; it is at {now}"),
+            format!("持续偏低的时间超过以往，现为 {now}"),
+        ),
+        (View::Restlessness, true) => {
+            (format!("varies more than ever before; it is at {now}"), format!("波动大于以往，现为 {now}"))
+        }
+        (View::Restlessness, false) => {
+            (format!("varies less than ever before; it is at {now}"), format!("波动小于以往，现为 {now}"))
+        }
+    };
+    Localised::new(format!("{} {en}.", name.en), format!("{}{zh}。", name.zh))
+}
+
+/// Why such an alert was cleared.
+pub(crate) fn nothing_new(context: &Context<'_>) -> Localised {
+    Localised::new(
+        format!("{} has shown nothing new for a day.", context.channel.en),
+        format!("{}一天内未再出现新的异常。", context.channel.zh),
+    )
+}
+
+/// What clears such an alert.
+pub(crate) fn clears_when_calm(context: &Context<'_>) -> Localised {
+    Localised::new(
+        format!("{} shows nothing new for a day", context.channel.en),
+        format!("{}一天内未再出现新的异常", context.channel.zh),
     )
 }
 

@@ -3,7 +3,7 @@
 use model::{
     Alert, AlertSource, DeviceId, Directory, ForecastEvidence, Localised, Observation, Profile, Receiver, RuleId, Site,
     Timestamp,
-    profile::{Channel, ChannelKind, Condition, Runbook},
+    profile::{Channel, ChannelKind, Condition, DetectorMethod, Runbook},
 };
 use store::{Command, TicketView, UserRole};
 
@@ -306,7 +306,12 @@ pub(crate) fn rules(profile: &Profile) -> Vec<RuleView> {
         severity: detector.severity,
         ticket: detector.ticket,
         life_safety: false,
-        condition: format!("{} away from its baseline by {} σ", detector.channel, detector.sigmas),
+        condition: match detector.method {
+            DetectorMethod::Shift { sigmas, .. } => {
+                format!("{} away from its baseline by {sigmas} σ", detector.channel)
+            }
+            DetectorMethod::Novelty { score } => format!("{} as never before, score {score}", detector.channel),
+        },
         origin: None,
     });
     let forecasts = profile.forecasts.iter().map(|forecast| RuleView {

@@ -1,24 +1,35 @@
 //! `liftline backtest`: replays recorded data through the shipped detectors and forecasts and prints a scorecard.
 
-use std::{collections::BTreeMap, path::PathBuf, str::FromStr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use firmware_sim::{replay::ReplayPlan, wire::Report};
 use model::{Body, ChannelId, Device, DeviceId, Entry, OrgId, Sample, SiteId, Timestamp};
 use predict::backtest::{self, Failure, Options};
 
-use crate::{config::Config, tools::all_problems};
+use crate::{
+    config::Config,
+    tools::{all_problems, benchmarks, lab},
+};
 
 /// Options of `liftline backtest`.
 #[derive(Debug, Args)]
 pub struct Backtest {
+    /// A benchmark's own protocol; --data is then its folder.
+    #[arg(long)]
+    pub protocol: Option<Protocol>,
     /// How the recording is read: a mapping TOML file, or the name of one that comes with the simulator.
     #[arg(long, default_value = "ims_bearing")]
     pub mapping: String,
     /// The CSV (or .csv.gz) file of the recording.
-    #[arg(long)]
-    pub data: PathBuf,
+    #[arg(long, required_unless_present = "protocol")]
+    pub data: Option<PathBuf>,
     /// Profile files or folders beside the shipped ones.
     #[arg(long)]
     pub profiles: Vec<PathBuf>,
@@ -28,6 +39,20 @@ pub struct Backtest {
     /// A detection counts if it came within this time before the failure.
     #[arg(long, value_parser = model::duration::parse)]
     pub horizon: Option<std::time::Duration>,
+    /// The laboratory of --protocol sim.
+    #[command(flatten)]
+    pub lab: lab::LabOptions,
+}
+
+/// Whose rules a backtest follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// The Numenta Anomaly Benchmark: a folder with combined_windows.json and data/.
+    Nab,
+    /// The Skoltech Anomaly Benchmark: a folder of tables with the columns anomaly and changepoint.
+    Skab,
+    /// Simulated failures of lifts; no --data.
+    Sim,
 }
 
 /// A device and the time it failed.
@@ -49,8 +74,22 @@ impl Backtest {
     /// # Errors
     /// If the recording cannot be read or names a profile that is not there.
     pub fn run(self) -> anyhow::Result<()> {
+        match self.protocol {
+            Some(Protocol::Nab) => benchmarks::nab(self.folder()?),
+            Some(Protocol::Skab) => benchmarks::skab(self.folder()?),
+            Some(Protocol::Sim) => lab::run(&Config::profiles(&self.profiles).map_err(all_problems)?, &self.lab),
+            None => self.replay(),
+        }
+    }
+
+    fn folder(&self) -> anyhow::Result<&Path> {
+        self.data.as_deref().context("name the folder of the benchmark with --data")
+    }
+
+    fn replay(self) -> anyhow::Result<()> {
         let profiles = Config::profiles(&self.profiles).map_err(all_problems)?;
-        let plan = ReplayPlan::load(&self.mapping, &self.data, None)?;
+        let data = self.data.as_deref().context("name the recording with --data")?;
+        let plan = ReplayPlan::load(&self.mapping, data, None)?;
         let failures: Vec<Failure> = self.failed.into_iter().map(|failed| failed.0).collect();
         if let Some(stranger) =
             failures.iter().find(|failure| !plan.devices().iter().any(|device| device.id == failure.device))

@@ -5,8 +5,8 @@ use std::{collections::HashSet, path::Path};
 use toml::Spanned;
 
 use super::{
-    AbsenceOf, Channel, ChannelKind, CommandKind, Condition, Detector, Direction, EventKind, Forecast, Located,
-    Profile, ProfileError, Rule, Runbook, Signal,
+    AbsenceOf, Channel, ChannelKind, CommandKind, Condition, Detector, DetectorMethod, Direction, EventKind, Forecast,
+    Located, Profile, ProfileError, Rule, Runbook, Signal,
     raw::{
         RawChannel, RawCommand, RawDetector, RawDirection, RawEvent, RawFile, RawForecast, RawRule, RawRunbook, RawType,
     },
@@ -372,12 +372,31 @@ impl Names<'_> {
     fn detector(&self, spanned: Spanned<RawDetector>) -> Result<Detector, ProfileError> {
         let start = spanned.span().start;
         let raw = spanned.into_inner();
-        if raw.warm_up < 20 || raw.sigmas.is_nan() || raw.sigmas < 3.0 {
-            return Err(self.source.error(
-                start,
-                format!("the detector \"{}\" would fire on noise", raw.id),
-                "use warm_up of at least 20 observations and sigmas of at least 3",
-            ));
+        let method = match (raw.sigmas, raw.novelty) {
+            (Some(sigmas), None) if sigmas >= 3.0 => {
+                DetectorMethod::Shift { sigmas, min_change: raw.min_change.unwrap_or(0.0).max(0.0) }
+            }
+            (None, Some(score)) if (0.5..1.0).contains(&score) && raw.min_change.is_none() => {
+                DetectorMethod::Novelty { score }
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(self.source.error(
+                    start,
+                    format!("the detector \"{}\" must say either sigmas or novelty", raw.id),
+                    "write sigmas = 6.0 for a shift of the level, or novelty = 0.9 for something never seen before",
+                ));
+            }
+            (Some(_), None) => return Err(self.too_keen(start, &raw.id)),
+            (None, Some(_)) => {
+                return Err(self.source.error(
+                    start,
+                    format!("the detector \"{}\" has a novelty that is no score, or a min_change beside it", raw.id),
+                    "use a novelty of at least 0.5 and below 1, and no min_change",
+                ));
+            }
+        };
+        if raw.warm_up < 20 {
+            return Err(self.too_keen(start, &raw.id));
         }
         Ok(Detector {
             channel: self.number_channel(&raw.channel)?,
@@ -385,12 +404,19 @@ impl Names<'_> {
             id: raw.id,
             title: raw.title,
             warm_up: raw.warm_up,
-            sigmas: raw.sigmas,
-            min_change: raw.min_change.max(0.0),
+            method,
             severity: raw.severity,
             ticket: raw.ticket,
             line: self.source.line(start),
         })
+    }
+
+    fn too_keen(&self, start: usize, id: &RuleId) -> ProfileError {
+        self.source.error(
+            start,
+            format!("the detector \"{id}\" would fire on noise"),
+            "use warm_up of at least 20 observations and sigmas of at least 3",
+        )
     }
 
     fn forecast(&self, spanned: Spanned<RawForecast>) -> Result<Forecast, ProfileError> {

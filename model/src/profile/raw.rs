@@ -128,9 +128,9 @@ pub(super) struct RawDetector {
     pub(super) title: Localised,
     pub(super) channel: Spanned<String>,
     pub(super) warm_up: u32,
-    pub(super) sigmas: f64,
-    #[serde(default)]
-    pub(super) min_change: f64,
+    pub(super) sigmas: Option<f64>,
+    pub(super) min_change: Option<f64>,
+    pub(super) novelty: Option<f64>,
     pub(super) severity: Severity,
     pub(super) ticket: TicketKind,
     pub(super) runbook: Option<Spanned<RunbookId>>,

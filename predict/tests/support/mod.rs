@@ -16,6 +16,7 @@ pub fn profile(name: &str) -> Arc<Profile> {
 }
 
 /// A device of that profile.
+#[allow(dead_code, reason = "not every test binary feeds a predictor")]
 pub fn device(id: &str, profile: &Profile) -> Device {
     Device {
         id: DeviceId::new(id).expect("a valid name"),
@@ -28,6 +29,7 @@ pub fn device(id: &str, profile: &Profile) -> Device {
 }
 
 /// One value of one channel.
+#[allow(dead_code, reason = "not every test binary feeds a predictor")]
 pub fn sample(device: &Device, channel: &str, time: Timestamp, value: f64) -> Entry {
     Entry {
         device: Some(device.id.clone()),
