@@ -39,8 +39,7 @@ fn files() -> Vec<(String, String)> {
 
 #[test]
 fn pure_crates_know_no_io() {
-    let impure =
-        ["tokio", "sqlx", "reqwest", "axum", "rumqttc", "lettre", "getrandom", "rand", "fjall", "chrono"];
+    let impure = ["tokio", "sqlx", "reqwest", "axum", "rumqttc", "lettre", "getrandom", "rand", "fjall", "chrono"];
     for folder in PURE {
         for dependency in dependencies(folder) {
             assert!(!impure.contains(&dependency.as_str()), "{folder} is pure and must not depend on {dependency}");
