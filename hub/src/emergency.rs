@@ -144,7 +144,7 @@ impl Emergency {
             let body = Body::Emergency(serde_json::to_string(note)?);
             anyhow::Ok(Entry { device: None, received_at: self.line.clock.now(), body })
         };
-        let written = match notes.iter().map(entry).collect() {
+        let written = match notes.iter().map(entry).collect::<anyhow::Result<Vec<_>>>() {
             Ok(entries) => self.journal.append(entries).await.map_err(anyhow::Error::from),
             Err(failure) => Err(failure),
         };
