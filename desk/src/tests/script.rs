@@ -10,8 +10,8 @@ use model::{
 use uuid::Uuid;
 
 use crate::{
-    Action, Actor, Affected, Contact, Effect, Event, Policies, Policy, Roster, Status, Step, Ticket, TransitionError,
-    What, open, transition,
+    Action, Actor, Affected, Contact, Effect, Event, Policies, Policy, Roster, Status, Step, Surroundings, Ticket,
+    TransitionError, What, open, transition,
 };
 
 pub(super) const ANN: &str = "ann";
@@ -121,6 +121,7 @@ pub(super) fn roster() -> Roster {
         ],
         subscribers: vec![contact(OLGA)],
         known: NAMES.into_iter().map(contact).collect(),
+        around: Surroundings::default(),
     }
 }
 
@@ -284,12 +285,15 @@ fn line(at: u64, effect: &Effect) -> Option<String> {
                 Purpose::CareLink => format!("care link {way}"),
                 Purpose::Progress => format!("tell {to} {milestone}"),
                 Purpose::Notice => format!("notice {to} {way}"),
+                Purpose::Update => format!("update {to} {way}: {}", message.text.clone().unwrap_or_default().en),
                 Purpose::Answer => unreachable!("the desk sends no answers"),
             }
         }
         Effect::Log(entry) => match &entry.what {
             What::Opened => "opened".to_owned(),
             What::AlertRaised { title, .. } => format!("raised {}", title.en),
+            What::Decided { reason } => reason.text().en,
+            What::HeldOpen { .. } => "held open".to_owned(),
             What::AlertCleared { title, .. } => format!("cleared {}", title.en),
             What::Milestone { milestone, .. } => format!("{milestone}"),
             What::Paged { .. } => return None,
