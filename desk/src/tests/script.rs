@@ -1,6 +1,6 @@
 //! The stage: four people on call at three levels, one subscriber, one lift; and [`check`], which plays a script.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use model::{
     AffectedId, Alert, AlertId, AlertSource, DeviceId, Evidence, Language, Localised, MessageChannel, OrgId, PersonId,
@@ -65,6 +65,8 @@ impl Stage {
 
     pub(super) fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Self {
         change(&mut self.policy);
+        // Some tests are about what follows when nobody is called at all.
+        self.roster.around.rescue = Arc::new(self.policy.clone());
         self
     }
 
