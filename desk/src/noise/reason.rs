@@ -2,6 +2,7 @@
 
 use model::{AlertId, DeviceId, Localised, SilenceId, TicketId, Timestamp};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Why people are paged for an alert, or are not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +101,36 @@ impl Reason {
             | Self::NobodyAnswered
             | Self::BoardOnly => false,
         }
+    }
+
+    /// The alert or the silence whose end lets the page go.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<Uuid> {
+        match self {
+            Self::Inhibited { alert, .. } => Some(alert.0),
+            Self::Silenced { silence, .. } => Some(silence.0),
+            Self::LifeSafety
+            | Self::First
+            | Self::CameBack
+            | Self::Worse
+            | Self::Repeat
+            | Self::Released
+            | Self::NewInGroup { .. }
+            | Self::QuietHours { .. }
+            | Self::GroupWait { .. }
+            | Self::Flapping
+            | Self::Duplicate { .. }
+            | Self::AlreadyCalling
+            | Self::InHand
+            | Self::NobodyAnswered
+            | Self::BoardOnly => None,
+        }
+    }
+
+    /// The ticket whose cause explains this one.
+    #[must_use]
+    pub fn explained_by(&self) -> Option<TicketId> {
+        if let Self::Inhibited { ticket, .. } = self { Some(*ticket) } else { None }
     }
 
     /// The name used in the API and the metrics.
