@@ -13,6 +13,7 @@ mod notices;
 mod open;
 pub mod policy;
 mod proof;
+pub mod rank;
 pub mod rota;
 pub mod ticket;
 pub mod transition;

@@ -127,6 +127,16 @@ impl Reason {
         }
     }
 
+    /// When what holds the page back ends by itself, if that is known.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        if let Self::QuietHours { until, .. } | Self::Silenced { until, .. } | Self::GroupWait { until } = self {
+            Some(*until)
+        } else {
+            None
+        }
+    }
+
     /// The ticket whose cause explains this one.
     #[must_use]
     pub fn explained_by(&self) -> Option<TicketId> {
