@@ -6,7 +6,7 @@ use model::{MilestoneKind, PersonId, RescueLevel, TicketKind, Timestamp};
 
 use crate::{
     Action, Actor, Responder, Status, Ticket, TimelineEntry, TransitionError, What,
-    draft::{Draft, unreleased},
+    draft::{Draft, to_come, unreleased},
     proof::{Proof, Said},
     transition::MAX_NOTE_CHARS,
 };
@@ -20,7 +20,7 @@ pub fn applicable(ticket: &Ticket) -> Vec<&'static str> {
     let has = |kind| ticket.milestone(kind).is_some();
     let open = ticket.status != Status::Closed;
     let answered = has(MilestoneKind::Acknowledged) && !ticket.escalation.calling;
-    let to_come = ticket.open_alerts().next().is_some() || unreleased(ticket);
+    let to_come = to_come(ticket);
     let actions = [
         ("acknowledge", !answered && to_come),
         ("escalate", to_come && !ticket.policy.steps.is_empty()),
@@ -130,6 +130,13 @@ impl Draft<'_> {
         }
     }
 
+    /// Somebody calls people for it: nothing holds its pages back any more.
+    fn take_by_hand(&mut self) {
+        self.ticket.by_hand = true;
+        self.ticket.held = None;
+        self.ticket.next_look = None;
+    }
+
     fn mark_accepted(&mut self, person: PersonId, name: &str) {
         let now = self.now;
         let level = self.ticket.escalation.level.unwrap_or(RescueLevel::Maintainer);
@@ -223,6 +230,7 @@ impl Draft<'_> {
             return Ok(());
         }
         self.reached(actor, &Proof::said(actor, Said::Escalated));
+        self.take_by_hand();
         self.call_on(self.now, actor);
         Ok(())
     }
@@ -235,6 +243,7 @@ impl Draft<'_> {
             return Ok(());
         }
         let proof = Proof::assigned(actor, &contact.name);
+        self.take_by_hand();
         if let Actor::Person { person: own, .. } = actor
             && *own == person
         {

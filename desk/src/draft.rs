@@ -56,9 +56,14 @@ impl<'a> Draft<'a> {
         self.ticket.responders.iter_mut().find(|responder| responder.person == person)
     }
 
-    /// True while a person may still need to come: an alert stands, or somebody shut in is not known to be out.
+    /// True while a person may still need to come.
     pub(crate) fn needs_people(&self) -> bool {
-        self.ticket.status != Status::Closed && (self.ticket.open_alerts().next().is_some() || unreleased(&self.ticket))
+        self.ticket.status != Status::Closed && to_come(&self.ticket)
+    }
+
+    /// Every step was taken and nobody answered.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.ticket.escalation.calling && self.ticket.escalation.next_at.is_none()
     }
 
     /// Somebody has the ticket, or had it until it was restored.
@@ -66,6 +71,11 @@ impl<'a> Draft<'a> {
         let by_dispatcher = |milestone: &Milestone| matches!(milestone.actor, Actor::User { .. });
         self.ticket.assignee.is_some() || self.ticket.milestone(MilestoneKind::Acknowledged).is_some_and(by_dispatcher)
     }
+}
+
+/// A person may still need to come: an alert stands or keeps coming back, or somebody shut in is not known to be out.
+pub(crate) fn to_come(ticket: &Ticket) -> bool {
+    ticket.open_alerts().next().is_some() || ticket.hold_open.is_some() || unreleased(ticket)
 }
 
 /// A person may be shut in and nobody has shown that they are out.

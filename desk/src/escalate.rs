@@ -19,6 +19,7 @@ impl Draft<'_> {
     pub(crate) fn call_from_start(&mut self, by: &Actor) {
         self.ticket.escalation.step = 0;
         self.ticket.escalation.round = 0;
+        self.ticket.repeat_at = None;
         self.step(self.now, by);
     }
 
@@ -66,6 +67,8 @@ impl Draft<'_> {
         }
         let over = self.step_index() >= steps.len() && self.is_last_round() && !self.ticket.life_safety;
         self.ticket.escalation.next_at = (!over).then(|| self.after(due, first.wait));
+        let repeat = self.ticket.timing.repeat_interval;
+        self.ticket.repeat_at = (over && !repeat.is_zero()).then(|| self.now + repeat.max(SHORTEST_WAIT));
     }
 
     /// Pages everybody who can be reached at a level; false if there is nobody.
@@ -97,6 +100,9 @@ impl Draft<'_> {
             self.stand_down_all_but(keep);
         }
         self.ticket.escalation.next_at = None;
+        self.ticket.held = None;
+        self.ticket.next_look = None;
+        self.ticket.repeat_at = None;
     }
 
     /// Somebody has it from now on: they must be on site in time.
@@ -107,6 +113,7 @@ impl Draft<'_> {
         if self.ticket.status == Status::Open {
             self.ticket.status = Status::Acknowledged;
         }
+        self.plan_news();
     }
 
     /// The wait from when the step was due, but at least half of it from now.

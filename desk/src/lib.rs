@@ -8,10 +8,12 @@ mod act;
 mod clocks;
 mod draft;
 mod escalate;
+pub mod noise;
 mod notices;
 mod open;
 pub mod policy;
 mod proof;
+pub mod rank;
 pub mod rota;
 pub mod ticket;
 pub mod transition;
@@ -21,11 +23,12 @@ mod tests;
 
 pub use act::applicable;
 pub use clocks::{Clocks, clocks};
+pub use noise::{Noise, NoiseError, Reason, Silence, Surroundings};
 pub use open::open;
 pub use policy::{Policies, Policy, PolicyError, Step};
 pub use rota::{Rota, RotaError};
 pub use ticket::{
-    Action, Actor, Affected, Contact, Effect, Escalation, Event, Milestone, Notification, Responder, Roster, Status,
-    Ticket, TicketAlert, TimelineEntry, What,
+    Action, Actor, Affected, Contact, Effect, Escalation, Event, Milestone, News, Notification, Responder, Roster,
+    Status, Ticket, TicketAlert, TimelineEntry, What,
 };
 pub use transition::{TransitionError, transition};

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use model::{MessageChannel, MilestoneKind, PersonId, Purpose, Receiver, RescueLevel, Severity};
+use model::{Localised, MessageChannel, MilestoneKind, PersonId, Purpose, Receiver, RescueLevel, Severity};
 
-use crate::{Actor, Affected, Contact, Effect, Notification, Responder, Ticket, What, draft::Draft};
+use crate::{
+    Actor, Affected, Contact, Effect, Notification, Responder, Ticket, What, draft::Draft, noise::Reason, ticket::News,
+};
 
 /// The milestones that affected people are told of.
 const PROGRESS: [MilestoneKind; 7] = [
@@ -19,6 +21,8 @@ const PROGRESS: [MilestoneKind; 7] = [
 
 /// A page is worth sending for at least this long: a provider's outage must not swallow it.
 const PAGE_LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// A group's news are told at least this long after the event that brings them.
+const SHORTEST_NEWS: Duration = Duration::from_secs(1);
 /// News is worth sending for this long.
 const NEWS_LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);
 /// The care page, and what a subscriber is told of a new ticket, for this long.
@@ -87,6 +91,7 @@ impl Draft<'_> {
                 purpose: Purpose::Page,
                 level: Some(level),
                 milestone: None,
+                text: None,
                 dedup_key,
                 expires_at: self.now + patience.max(PAGE_LIFETIME),
             }));
@@ -139,11 +144,58 @@ impl Draft<'_> {
                     purpose: Purpose::StandDown,
                     level: None,
                     milestone: None,
+                    text: None,
                     dedup_key,
                     expires_at: self.now + NEWS_LIFETIME,
                 }));
             }
         }
+    }
+
+    /// Notes what those who are told now are told of the group.
+    pub(crate) fn remember_told(&mut self) {
+        self.ticket.news = News { devices: self.ticket.devices_open(), told_at: Some(self.now), next_at: None };
+    }
+
+    /// More devices joined a group that somebody has in hand: they hear of it when the interval since the last word is
+    /// over.
+    pub(crate) fn plan_news(&mut self) {
+        let news = &mut self.ticket.news;
+        if self.ticket.device.is_some() || news.next_at.is_some() {
+            return;
+        }
+        let last = news.told_at.unwrap_or(self.now);
+        news.next_at = Some((last + self.ticket.timing.group_interval).max(self.now + SHORTEST_NEWS));
+    }
+
+    /// Tells whoever has the job how many devices joined since the last word.
+    pub(crate) fn tell_news(&mut self) {
+        let open = self.ticket.devices_open();
+        let joined = open.saturating_sub(self.ticket.news.devices);
+        let assignee = self.ticket.assignee.and_then(|person| self.contact(person));
+        let Some((contact, receiver)) = assignee.and_then(|contact| Some((contact, quiet_way(contact)?))) else {
+            return;
+        };
+        if joined == 0 || self.ticket.status == crate::Status::Closed {
+            return;
+        }
+        self.effects.push(Effect::Send(Notification {
+            person: Some(contact.person),
+            affected: None,
+            receiver: receiver.clone(),
+            language: contact.language,
+            purpose: Purpose::Update,
+            level: None,
+            milestone: None,
+            text: Some(Localised::new(
+                format!("{joined} more joined; {open} are affected now."),
+                format!("新增 {joined} 台，现共 {open} 台受影响。"),
+            )),
+            dedup_key: format!("update:{}:{}", self.ticket.version, contact.person),
+            expires_at: self.now + NEWS_LIFETIME,
+        }));
+        self.log(&Actor::Hub, What::Decided { reason: Reason::NewInGroup { devices: joined } });
+        self.remember_told();
     }
 
     /// Tells subscribers of the new ticket.
@@ -161,6 +213,7 @@ impl Draft<'_> {
             purpose: Purpose::CareLink,
             level: None,
             milestone: None,
+            text: None,
             dedup_key: format!("care:{}", affected.id),
             expires_at: self.now + NOTICE_LIFETIME,
         }));
@@ -186,11 +239,12 @@ impl Draft<'_> {
                 purpose: Purpose::Progress,
                 level: None,
                 milestone: Some(milestone),
+                text: None,
                 dedup_key: format!("progress:{milestone}:{}", affected.id),
                 expires_at: self.now + NEWS_LIFETIME,
             }));
         }
-        if matches!(milestone, MilestoneKind::Restored | MilestoneKind::Closed) {
+        if self.ticket.announced && matches!(milestone, MilestoneKind::Restored | MilestoneKind::Closed) {
             self.tell_subscribers(Purpose::Progress, milestone, &format!("progress:{milestone}"), NEWS_LIFETIME);
         }
     }
@@ -214,6 +268,7 @@ impl Draft<'_> {
                 purpose,
                 level: None,
                 milestone: Some(milestone),
+                text: None,
                 dedup_key: format!("{base}:{}:{}", contact.person, receiver.channel),
                 expires_at: self.now + lifetime,
             }));

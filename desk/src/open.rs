@@ -2,9 +2,15 @@
 
 use model::{Alert, MilestoneKind, Scope, TicketId, Timestamp};
 
-use crate::{Actor, Effect, Escalation, Policy, Roster, Status, Ticket, TicketAlert, What, draft::Draft, proof::Proof};
+use crate::{
+    Actor, Effect, Escalation, Policy, Roster, Status, Ticket, TicketAlert, TimelineEntry, What,
+    draft::Draft,
+    noise::{Reason, Route},
+    proof::Proof,
+};
 
-/// Opens a ticket for an alert that no open ticket's group key takes, calls the first level, and tells subscribers.
+/// Opens a ticket for an alert that no open ticket's group key takes. Unless something holds it back, calls the first
+/// level and tells subscribers.
 #[must_use]
 pub fn open(
     policy: &Policy,
@@ -14,6 +20,7 @@ pub fn open(
     roster: &Roster,
     now: Timestamp,
 ) -> (Ticket, Vec<Effect>) {
+    let Route { key, scope, timing } = roster.around.noise.route(alert);
     let ticket = Ticket {
         id,
         number,
@@ -21,9 +28,9 @@ pub fn open(
         kind: alert.kind,
         severity: alert.severity,
         life_safety: alert.life_safety,
-        group_key: alert.group_key(),
+        group_key: key,
         site: alert.site,
-        device: match alert.scope {
+        device: match scope {
             Scope::Device => Some(alert.device.clone()),
             Scope::Site => None,
         },
@@ -41,14 +48,28 @@ pub fn open(
         affected: Vec::new(),
         policy: policy.clone(),
         last_note: None,
+        held: None,
+        next_look: None,
+        by_hand: false,
+        announced: false,
+        timing,
+        hold_open: None,
+        news: crate::ticket::News::default(),
+        repeat_at: None,
         version: 1,
     };
     let mut draft = Draft::new(ticket, roster, now);
     draft.log(&Actor::Hub, What::Opened);
-    draft.log_alert(alert);
+    let line = draft.log_alert(alert);
     draft.earn(MilestoneKind::Detected, &Actor::Hub, &Proof::alert(alert));
-    draft.call_from_start(&Actor::Hub);
-    draft.notice();
+    let decision = if alert.life_safety {
+        draft.never_without_steps();
+        draft.release();
+        Reason::LifeSafety
+    } else {
+        draft.call_or_hold(Reason::First)
+    };
+    draft.note_decision(line, decision);
     draft.finish()
 }
 
@@ -65,20 +86,42 @@ impl From<&Alert> for TicketAlert {
             raised_at: alert.raised_at,
             // It joins as raised; its end is an event of its own.
             cleared_at: None,
+            life_safety: alert.life_safety,
+            profile: Some(alert.profile.clone()),
+            runbook: alert.runbook.clone(),
         }
     }
 }
 
 impl Draft<'_> {
-    /// Puts an alert on the timeline.
-    pub(crate) fn log_alert(&mut self, alert: &Alert) {
+    /// Puts an alert on the timeline; returns the line, for [`Draft::note_decision`].
+    pub(crate) fn log_alert(&mut self, alert: &Alert) -> usize {
         let actor = Actor::Device { device: alert.device.clone() };
         let what = What::AlertRaised {
             alert: alert.id,
             device: alert.device.clone(),
             title: alert.title.clone(),
             reason: alert.evidence.summary.clone(),
+            decision: None,
         };
         self.log(&actor, what);
+        self.effects.len() - 1
+    }
+
+    /// Whoever lets tickets of some kind wait on the board has not thought of people in danger: for them those are called
+    /// who are called for entrapments.
+    pub(crate) fn never_without_steps(&mut self) {
+        if self.ticket.policy.steps.is_empty() {
+            self.ticket.policy.steps.clone_from(&self.roster.around.rescue.steps);
+        }
+    }
+
+    /// Adds to an alert's line why people are paged for it, or are not.
+    pub(crate) fn note_decision(&mut self, line: usize, reason: Reason) {
+        if let Some(Effect::Log(TimelineEntry { what: What::AlertRaised { decision, .. }, .. })) =
+            self.effects.get_mut(line)
+        {
+            *decision = Some(reason);
+        }
     }
 }

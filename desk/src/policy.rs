@@ -5,6 +5,8 @@ use std::time::Duration;
 use model::{RescueLevel, TicketKind, duration};
 use serde::{Deserialize, Serialize};
 
+use crate::{Noise, NoiseError};
+
 /// The policy for each kind of ticket: the `[desk]` section of the configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -19,6 +21,8 @@ pub struct Policies {
     pub test_failure: Policy,
     /// Site-wide causes.
     pub outage: Policy,
+    /// What keeps pages few.
+    pub noise: Noise,
 }
 
 impl Policies {
@@ -58,13 +62,16 @@ impl Policies {
                 return Err(PolicyError::ArrivalTooShort { kind, within });
             }
         }
-        Ok(())
+        Ok(self.noise.validate()?)
     }
 }
 
 /// Why a policy cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
+    /// A setting of `desk.noise` cannot be meant.
+    #[error("desk.noise: {0}")]
+    Noise(#[from] NoiseError),
     /// People shut in would wait unseen.
     #[error(
         "desk.entrapment has no steps: people shut in would wait and nobody would be called; add at least one step"
@@ -181,6 +188,7 @@ impl Default for Policies {
             forecast: maintainer(8 * 60, 2),
             test_failure: maintainer(60, 3),
             outage: Policy { tell_subscribers: true, ..maintainer(10, 3) },
+            noise: Noise::default(),
         }
     }
 }

@@ -34,6 +34,11 @@ impl Proof {
         )
     }
 
+    /// A condition that came and went has kept away for the time that it was held open.
+    pub(crate) fn kept_quiet() -> Self {
+        Self::new("it came and went, and has now kept away", "告警曾反复出现，现已持续平稳")
+    }
+
     /// A person's own statement, or a dispatcher's record of it.
     pub(crate) fn said(actor: &Actor, said: Said) -> Self {
         match actor {

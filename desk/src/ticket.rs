@@ -7,7 +7,10 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Policy;
+use crate::{
+    Policy,
+    noise::{Held, Reason, Surroundings, Timing},
+};
 
 /// Where a ticket stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -86,8 +89,51 @@ pub struct Ticket {
     /// The last note, by which a second press of the same button is known.
     #[serde(default)]
     pub last_note: Option<TimelineEntry>,
+    /// What holds its pages back, while something does. The ticket is on the board all the same.
+    #[serde(default)]
+    pub held: Option<Held>,
+    /// When that is looked at again.
+    #[serde(default)]
+    pub next_look: Option<Timestamp>,
+    /// True once somebody called people for it by hand: from then on nothing holds its pages back.
+    #[serde(default)]
+    pub by_hand: bool,
+    /// True once its subscribers were told of it: only then do they hear how it goes on.
+    #[serde(default = "yes")]
+    pub announced: bool,
+    /// When people hear of its group, as it was when the ticket was opened.
+    #[serde(default = "at_once")]
+    pub timing: Timing,
+    /// Its condition comes and goes: it is held open until this time, should it not come again.
+    #[serde(default)]
+    pub hold_open: Option<Timestamp>,
+    /// What those who have the job were told of its group.
+    #[serde(default)]
+    pub news: News,
+    /// Nobody answered: when people are called again.
+    #[serde(default)]
+    pub repeat_at: Option<Timestamp>,
     /// Raised by one with every change; the store's guard against lost updates.
     pub version: i64,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn at_once() -> Timing {
+    Timing::AT_ONCE
+}
+
+/// What those who have the job were told of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct News {
+    /// How many devices had open alerts when people were told last.
+    pub devices: usize,
+    /// When that was.
+    pub told_at: Option<Timestamp>,
+    /// When they hear of those that joined since.
+    pub next_at: Option<Timestamp>,
 }
 
 impl Ticket {
@@ -105,7 +151,14 @@ impl Ticket {
     /// When a timer is due: the store calls [`crate::transition`] with [`Event::Tick`] then.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.escalation.next_at
+        let timers = [self.escalation.next_at, self.next_look, self.hold_open, self.news.next_at, self.repeat_at];
+        timers.into_iter().flatten().min()
+    }
+
+    /// How many devices have open alerts on it.
+    #[must_use]
+    pub fn devices_open(&self) -> usize {
+        self.open_alerts().map(|alert| &alert.device).collect::<std::collections::HashSet<_>>().len()
     }
 }
 
@@ -130,6 +183,15 @@ pub struct TicketAlert {
     pub raised_at: Timestamp,
     /// Event time it cleared.
     pub cleared_at: Option<Timestamp>,
+    /// True if it concerns life safety.
+    #[serde(default)]
+    pub life_safety: bool,
+    /// The profile of its device.
+    #[serde(default)]
+    pub profile: Option<ProfileId>,
+    /// The runbook that its rule names.
+    #[serde(default)]
+    pub runbook: Option<RunbookId>,
 }
 
 /// An earned milestone.
@@ -254,6 +316,9 @@ pub enum Event {
     AlertCleared(Box<Alert>),
     /// Time passed.
     Tick,
+    /// What holds its pages back may have ended before its time: the alert that inhibits it cleared, or somebody ended
+    /// the silence.
+    LookAgain,
     /// Somebody did something.
     Act {
         /// Who.
@@ -325,6 +390,8 @@ pub struct Roster {
     /// Registered people that the ticket's responders, its assignee and the event name (the acting person, the person
     /// to assign).
     pub known: Vec<Contact>,
+    /// What may hold pages back.
+    pub around: Surroundings,
 }
 
 /// A person and how to reach them.
@@ -369,6 +436,8 @@ pub struct Notification {
     pub level: Option<RescueLevel>,
     /// The milestone told of, for progress.
     pub milestone: Option<MilestoneKind>,
+    /// What it says, for updates.
+    pub text: Option<Localised>,
     /// Together with the ticket, unique: the same effect computed twice owes one message.
     pub dedup_key: String,
     /// After this time it is pointless.
@@ -402,6 +471,19 @@ pub enum What {
         title: Localised,
         /// One sentence of evidence.
         reason: Localised,
+        /// Why people were paged for it, or were not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decision: Option<Reason>,
+    },
+    /// It was decided anew whether people are paged.
+    Decided {
+        /// Why they are, or are not.
+        reason: Reason,
+    },
+    /// Its condition comes and goes: it is held open for a while after the last alert cleared.
+    HeldOpen {
+        /// Until when, should it not come again.
+        until: Timestamp,
     },
     /// An alert cleared.
     AlertCleared {

@@ -5,6 +5,7 @@ use model::{Alert, AlertSource, MessageChannel, MilestoneKind, PersonId, TicketK
 use crate::{
     Actor, Affected, Effect, Event, Roster, Status, Ticket, TicketAlert, What,
     draft::{Draft, unreleased},
+    noise::Reason,
     proof::Proof,
 };
 
@@ -104,6 +105,7 @@ pub fn transition(
         Event::AlertRaised(alert) => draft.alert_raised(alert)?,
         Event::AlertCleared(alert) => draft.alert_cleared(alert),
         Event::Tick => draft.tick(),
+        Event::LookAgain => draft.look_at_hold(),
         Event::Act { actor, action, as_of } => draft.act(actor, action, *as_of)?,
         Event::Delivered { person, channel } => draft.delivered(*person, *channel),
         Event::AffectedAdded { actor, affected } => draft.affected_added(actor, affected)?,
@@ -122,30 +124,24 @@ impl Draft<'_> {
             return Ok(());
         }
         self.check_not_closed()?;
-        let reopens = self.ticket.status == Status::Restored;
-        let newly_life_safety = alert.life_safety && (!self.ticket.life_safety || reopens);
+        let before = self.ticket.clone();
         self.make_room_for_alert();
         self.ticket.alerts.push(TicketAlert::from(alert));
-        self.log_alert(alert);
-        let worse = alert.severity > self.ticket.severity;
+        let line = self.log_alert(alert);
         self.ticket.severity = self.ticket.severity.max(alert.severity);
         self.ticket.life_safety |= alert.life_safety;
+        if alert.life_safety {
+            self.never_without_steps();
+        }
         if self.ticket.runbook.is_none() {
             self.ticket.runbook.clone_from(&alert.runbook);
         }
-        let held = self.is_held();
-        if reopens {
-            self.ticket.status = if held { Status::Acknowledged } else { Status::Open };
+        if self.ticket.status == Status::Restored {
+            self.ticket.status = if self.is_held() { Status::Acknowledged } else { Status::Open };
         }
-        // Calling has ended with nobody answering, and now it is worse.
-        let given_up = self.ticket.escalation.calling && self.ticket.escalation.next_at.is_none();
-        if newly_life_safety || (worse && given_up) {
-            self.call_from_start(&Actor::Hub);
-        } else if reopens && held && !self.ticket.escalation.calling {
-            self.expect_arrival();
-        } else if reopens && !self.ticket.escalation.calling {
-            self.call_from_start(&Actor::Hub);
-        }
+        let decision = self.decide_joined(&before, alert);
+        self.ticket.hold_open = None;
+        self.note_decision(line, decision);
         Ok(())
     }
 
@@ -172,11 +168,24 @@ impl Draft<'_> {
         if self.ticket.status == Status::Closed || self.ticket.open_alerts().next().is_some() {
             return;
         }
+        if !self.ticket.life_safety && self.roster.around.is_flapping(&alert.device, &alert.rule) {
+            let until = self.now + self.roster.around.noise.flapping.hold_open;
+            self.ticket.hold_open = Some(until);
+            self.log(&Actor::Hub, What::HeldOpen { until });
+            return;
+        }
         if self.ticket.kind == TicketKind::Entrapment && spoken_by_lift(alert) {
             self.earn(MilestoneKind::Released, &lift, &Proof::lift_ended_alarm(alert));
         }
-        self.earn(MilestoneKind::Restored, &lift, &Proof::restored(alert, self.ticket.alerts.len()));
+        self.restored(&lift, &Proof::restored(alert, self.ticket.alerts.len()));
+    }
+
+    /// Everything has cleared, and is not expected to come again at once.
+    fn restored(&mut self, by: &Actor, proof: &Proof) {
+        self.earn(MilestoneKind::Restored, by, proof);
         self.ticket.status = Status::Restored;
+        self.ticket.held = None;
+        self.ticket.next_look = None;
         self.close_if_done(&[]);
         if self.ticket.status != Status::Closed && !self.needs_people() {
             let keep: Vec<PersonId> = self.ticket.assignee.into_iter().collect();
@@ -199,20 +208,63 @@ impl Draft<'_> {
         self.ticket.closed_at = Some(self.now);
         self.ticket.escalation.calling = false;
         self.ticket.escalation.next_at = None;
+        self.ticket.held = None;
+        self.ticket.next_look = None;
+        self.ticket.hold_open = None;
+        self.ticket.news.next_at = None;
+        self.ticket.repeat_at = None;
         self.stand_down_all_but(by);
     }
 
+    /// Every timer that is due does what it was set for.
     fn tick(&mut self) {
+        let now = self.now;
+        let due = |timer: &mut Option<Timestamp>| timer.take_if(|at| *at <= now).is_some();
+        if due(&mut self.ticket.hold_open) && self.ticket.open_alerts().next().is_none() {
+            self.restored(&Actor::Hub, &Proof::kept_quiet());
+        }
+        if due(&mut self.ticket.news.next_at) {
+            self.tell_news();
+        }
+        if due(&mut self.ticket.next_look) {
+            self.look_at_hold();
+        }
+        if due(&mut self.ticket.repeat_at) && self.gave_up() && self.needs_people() && self.look_again() {
+            self.log(&Actor::Hub, What::Decided { reason: Reason::Repeat });
+            self.call_from_start(&Actor::Hub);
+        }
+        self.escalation_due();
+    }
+
+    /// Calls people if what held their pages back has ended.
+    fn look_at_hold(&mut self) {
+        let Some(held) = self.ticket.held.clone() else { return };
+        if !self.needs_people() {
+            self.ticket.held = None;
+            self.ticket.next_look = None;
+        } else if self.look_again() {
+            let waited = matches!(held.reason, Reason::GroupWait { .. });
+            let reason = if waited { Reason::First } else { Reason::Released };
+            self.log(&Actor::Hub, What::Decided { reason });
+            self.release();
+        }
+    }
+
+    fn escalation_due(&mut self) {
         let Some(due) = self.ticket.escalation.next_at.filter(|due| self.now >= *due) else { return };
         if self.ticket.status == Status::Closed || !self.needs_people() {
             self.ticket.escalation.next_at = None;
         } else if self.ticket.escalation.calling {
-            self.step(due, &Actor::Hub);
+            if self.look_again() {
+                self.step(due, &Actor::Hub);
+            }
         } else if self.has(MilestoneKind::Arrived) {
             self.ticket.escalation.next_at = None;
         } else {
             self.log(&Actor::Hub, What::Overdue);
-            self.call_on(due, &Actor::Hub);
+            if self.look_again() {
+                self.call_on(due, &Actor::Hub);
+            }
         }
     }
 

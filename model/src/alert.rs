@@ -143,10 +143,17 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// Alerts with the same group key share one ticket while it is open.
+    /// Whether it shares its ticket with other devices. Life safety never does: every lift with a person in danger is a
+    /// case of its own, whatever its profile says.
+    #[must_use]
+    pub fn ticket_scope(&self) -> Scope {
+        if self.life_safety { Scope::Device } else { self.scope }
+    }
+
+    /// Alerts with the same group key share one ticket while it is open, unless the hub's settings group them otherwise.
     #[must_use]
     pub fn group_key(&self) -> String {
-        match self.scope {
+        match self.ticket_scope() {
             Scope::Device => format!("device:{}:{}", self.device, self.kind),
             Scope::Site => format!("site:{}:{}:{}", self.site, self.kind, self.rule),
         }

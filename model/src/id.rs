@@ -95,6 +95,8 @@ uuid_ids! {
     OutboxId = "message id";
     /// A command sent down to a device.
     CommandId = "command id";
+    /// What somebody decided not to be paged for, for a time.
+    SilenceId = "silence id";
 }
 
 /// Namespace of the alert ids derived by [`AlertId::derive`].

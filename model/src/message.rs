@@ -23,6 +23,8 @@ pub enum Purpose {
     Progress,
     /// Tells a subscriber (a building manager, a resident) of a new ticket.
     Notice,
+    /// Tells whoever has the job that its group grew.
+    Update,
     /// Answers a message that a person sent.
     Answer,
 }
@@ -60,7 +62,7 @@ pub struct MessageContent {
     pub reply_code: Option<u32>,
     /// Where to read more: the care page or the ticket on the board.
     pub link: Option<String>,
-    /// For [`Purpose::Answer`]: the answer itself.
+    /// For [`Purpose::Answer`] and [`Purpose::Update`]: what it says.
     pub text: Option<Localised>,
 }
 

@@ -105,7 +105,12 @@ fn call(message: &OutboxMessage, options: &Options) -> String {
             let ask = twiml::gather(language, &options.keypad_url, &[&spoken, menu]);
             twiml::response(&[&ask, &ask, &twiml::say(language, said!(language, NO_KEY))])
         }
-        Purpose::StandDown | Purpose::CareLink | Purpose::Progress | Purpose::Notice | Purpose::Answer => {
+        Purpose::StandDown
+        | Purpose::CareLink
+        | Purpose::Progress
+        | Purpose::Notice
+        | Purpose::Update
+        | Purpose::Answer => {
             let say = twiml::say(language, &spoken);
             twiml::response(&[&say, "<Pause length=\"1\"/>", &say, &twiml::say(language, said!(language, GOODBYE))])
         }
@@ -219,6 +224,7 @@ pub(crate) fn purpose(purpose: Purpose) -> &'static str {
         Purpose::CareLink => "care_link",
         Purpose::Progress => "progress",
         Purpose::Notice => "notice",
+        Purpose::Update => "update",
         Purpose::Answer => "answer",
     }
 }

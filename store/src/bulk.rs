@@ -15,6 +15,7 @@ pub(crate) enum Column {
     Ints(Vec<i64>),
     Times(Vec<Option<DbTime>>),
     Bools(Vec<bool>),
+    Floats(Vec<f64>),
 }
 
 impl Column {
@@ -28,6 +29,7 @@ impl Column {
             Self::Ints(ints) => json!(ints[row]),
             Self::Times(times) => times[row].map_or(Json::Null, |time| json!(time.micros())),
             Self::Bools(bools) => json!(bools[row]),
+            Self::Floats(floats) => json!(floats[row]),
         }
     }
 }
@@ -50,6 +52,7 @@ pub(crate) async fn write(tx: &mut Tx, what: &'static str, sql: Sql, rows: usize
                     Column::Ints(ints) => query.bind(ints),
                     Column::Times(times) => query.bind(times),
                     Column::Bools(bools) => query.bind(bools),
+                    Column::Floats(floats) => query.bind(floats),
                 };
             }
             query.execute(on).await.map(|done| done.rows_affected()).map_err(failed)

@@ -15,6 +15,7 @@ use crate::{
     outbox::{self, NewMessage},
     pending::Pending,
     roster::{LookUps, Place},
+    surroundings::Around,
 };
 
 statements! {
@@ -33,11 +34,14 @@ statements! {
     KEEP_NUMBER = both("UPDATE organisations SET next_ticket = $2 WHERE id = $1");
     INSERT = both("
         INSERT INTO tickets (id, org, number, kind, status, severity, life_safety, site, device, group_key,
-            opened_at, closed_at, next_due_at, version, lines, search, state)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)");
+            opened_at, closed_at, next_due_at, version, lines, search, state, held_by, parent)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)");
+    HELD = each(
+        "SELECT id FROM tickets WHERE held_by = ANY($1) ORDER BY id",
+        "SELECT id FROM tickets WHERE held_by IN (SELECT unhex(value) FROM json_each($1)) ORDER BY id");
     UPDATE = both("
         UPDATE tickets SET status = $3, severity = $4, life_safety = $5, closed_at = $6, next_due_at = $7, version = $8,
-            lines = $9, state = $10
+            lines = $9, state = $10, held_by = $11, parent = $12
         WHERE id = $1 AND version = $2");
     CANCEL_PAGES = both("
         UPDATE outbox SET state = 'cancelled', updated_at = $2
@@ -80,6 +84,8 @@ pub(crate) struct Work<'a> {
     pending: Pending,
     /// The ticket that takes alerts of a group; `None` if none does.
     groups: HashMap<String, Option<TicketId>>,
+    /// What may hold pages back.
+    around: Around,
     care_tokens: HashMap<AffectedId, Option<String>>,
     reply_codes: HashMap<(String, TicketId), u32>,
     /// Tickets to tell of after the commit, each once.
@@ -103,6 +109,7 @@ impl<'a> Work<'a> {
             numbers: HashMap::new(),
             pending: Pending::default(),
             groups: HashMap::new(),
+            around: Around::new(&store.inner.around),
             care_tokens: HashMap::new(),
             reply_codes: HashMap::new(),
             changed: Vec::new(),
@@ -128,6 +135,7 @@ impl<'a> Work<'a> {
                 execute!(&mut self.tx, "numbering tickets", KEEP_NUMBER, org.0, next)?;
             }
         }
+        self.around.write(&mut self.tx).await?;
         let owed = self.pending.write(&mut self.tx).await?;
         self.opened.clear();
         self.outbox_changed |= owed > 0;
@@ -163,7 +171,7 @@ impl<'a> Work<'a> {
 
     /// Loads the tickets that take alerts of these groups at once, for [`Work::load_group`] to find, and the devices.
     pub(crate) async fn load_groups(&mut self, alerts: &[&Alert]) -> Result<()> {
-        let keys: HashSet<String> = alerts.iter().map(|alert| alert.group_key()).collect();
+        let keys: HashSet<String> = alerts.iter().map(|alert| self.around.noise().route(alert).key).collect();
         let list = TextList(keys.iter().cloned().collect());
         let rows: Vec<(String, i64)> = fetch_all!(&mut self.tx, "looking up open tickets", LOAD_GROUPS, list)?;
         self.groups.extend(keys.into_iter().map(|key| (key, None)));
@@ -174,9 +182,14 @@ impl<'a> Work<'a> {
         self.look_ups.load_devices(&mut self.tx, alerts.iter().map(|alert| &alert.device).collect()).await
     }
 
-    /// The ticket that takes alerts of this group, which was named to [`Work::load_groups`] before.
-    pub(crate) fn load_group(&self, group_key: &str) -> Option<Ticket> {
-        self.groups.get(group_key).copied().flatten().and_then(|id| self.tickets.get(&id)).cloned()
+    /// The ticket that takes this alert, which was named to [`Work::load_groups`] before.
+    pub(crate) fn load_group(&self, alert: &Alert) -> Option<Ticket> {
+        self.groups
+            .get(&self.around.noise().route(alert).key)
+            .copied()
+            .flatten()
+            .and_then(|id| self.tickets.get(&id))
+            .cloned()
     }
 
     fn remember(&mut self, (state, lines): (String, i64)) -> Result<(TicketId, String)> {
@@ -204,7 +217,11 @@ impl<'a> Work<'a> {
     pub(crate) async fn open(&mut self, alert: &Alert) -> Result<Option<TicketId>> {
         let Some(number) = self.next_number(alert.org).await? else { return Ok(None) };
         let place = Place { org: alert.org, site: alert.site, device: Some(&alert.device) };
-        let roster = self.look_ups.roster(&mut self.tx, &place, None, None, self.now).await?;
+        let mut roster = self.look_ups.roster(&mut self.tx, &place, None, None, self.now).await?;
+        roster.around = match alert.life_safety {
+            true => self.around.settings(),
+            false => self.around.of(&mut self.tx, alert.org, self.now).await?,
+        };
         let id = TicketId(new_id(self.now));
         let policy = self.desk.policies.get(alert.kind);
         let (ticket, effects) = desk::open(policy, id, number, alert, &roster, self.now);
@@ -216,13 +233,53 @@ impl<'a> Work<'a> {
         Ok(Some(id))
     }
 
+    /// Looks up how often the conditions of these alerts came lately.
+    pub(crate) async fn load_flaps(&mut self, alerts: impl Iterator<Item = &Alert>) -> Result<()> {
+        self.around.load_flaps(&mut self.tx, alerts).await
+    }
+
+    /// Counts an alert that is about to be raised.
+    pub(crate) fn count(&mut self, alert: &Alert) {
+        self.around.count(alert);
+    }
+
     /// Notes that an alert was raised.
-    pub(crate) fn raise(&mut self, alert: &Alert, ticket: TicketId) -> Result<()> {
+    pub(crate) async fn raise(&mut self, alert: &Alert, ticket: TicketId) -> Result<()> {
+        self.around.raised(&mut self.tx, alert, ticket).await?;
         self.pending.raise(alert, ticket)
+    }
+
+    /// Looks again at the tickets that were held back by what has cleared here.
+    pub(crate) async fn look_again_after_clears(&mut self) -> Result<()> {
+        let ended = self.around.ended();
+        if ended.is_empty() { Ok(()) } else { self.look_again(ended).await }
+    }
+
+    /// Looks again at the tickets that these alerts or silences hold back.
+    pub(crate) async fn look_again(&mut self, ended: Vec<Uuid>) -> Result<()> {
+        let rows: Vec<(Uuid,)> =
+            fetch_all!(&mut self.tx, "looking for what is held back", HELD, UuidList(ended.clone()))?;
+        let held_here = self.tickets.values().filter(|ticket| held_by(ticket).is_some_and(|id| ended.contains(&id)));
+        let mut ids: Vec<Uuid> = rows.into_iter().map(|(id,)| id).chain(held_here.map(|ticket| ticket.id.0)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        self.load_all(ids.iter().copied().filter(|id| !self.tickets.contains_key(&TicketId(*id))).collect()).await?;
+        for id in ids {
+            let Some(ticket) = self.load(TicketId(id)).await? else { continue };
+            match self.advance(&ticket, &Event::LookAgain).await {
+                Ok(_) => {}
+                Err(WorkError::Refused(refused)) => {
+                    tracing::debug!(ticket.id = %id, %refused, "a ticket that was held back is over");
+                }
+                Err(WorkError::Store(error)) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Notes that an alert ended.
     pub(crate) fn clear(&mut self, alert: &Alert) -> Result<()> {
+        self.around.cleared(alert);
         self.pending.clear(alert, alert.cleared_at.unwrap_or(self.now))
     }
 
@@ -230,11 +287,21 @@ impl<'a> Work<'a> {
     pub(crate) async fn advance(&mut self, ticket: &Ticket, event: &Event) -> Result<Ticket, WorkError> {
         let alert = match event {
             Event::AlertRaised(alert) | Event::AlertCleared(alert) => Some(&**alert),
-            Event::Tick | Event::Act { .. } | Event::Delivered { .. } | Event::AffectedAdded { .. } => None,
+            Event::Tick
+            | Event::LookAgain
+            | Event::Act { .. }
+            | Event::Delivered { .. }
+            | Event::AffectedAdded { .. } => None,
         };
         let device = alert.map(|alert| &alert.device).or(ticket.device.as_ref());
         let place = Place { org: ticket.org, site: ticket.site, device };
-        let roster = self.look_ups.roster(&mut self.tx, &place, Some(ticket), Some(event), self.now).await?;
+        let mut roster = self.look_ups.roster(&mut self.tx, &place, Some(ticket), Some(event), self.now).await?;
+        let may_be_held = matches!(event, Event::AlertRaised(_) | Event::Tick | Event::LookAgain);
+        roster.around = if may_be_held && !ticket.life_safety {
+            self.around.of(&mut self.tx, ticket.org, self.now).await?
+        } else {
+            self.around.settings()
+        };
         let (after, effects) = desk::transition(ticket, event, &roster, self.now).map_err(WorkError::Refused)?;
         if let Event::Act { actor: Actor::Person { person, channel, .. }, .. } = event {
             // They answered: whatever the provider says of the delivery, it reached them.
@@ -292,6 +359,8 @@ impl<'a> Work<'a> {
             lines,
             text(&search),
             state,
+            held_by(ticket),
+            parent(ticket),
         )?;
         Ok(())
     }
@@ -315,6 +384,8 @@ impl<'a> Work<'a> {
             after.version,
             lines,
             state,
+            held_by(after),
+            parent(after),
         )?;
         if written == 1 { Ok(()) } else { Err(StoreError::Contended { what: "advancing a ticket" }) }
     }
@@ -354,7 +425,7 @@ impl<'a> Work<'a> {
         };
         let link = match (notification.affected, notification.person, notification.purpose) {
             (Some(affected), ..) => self.care_link(affected).await?,
-            (None, Some(_), model::Purpose::Page | model::Purpose::StandDown) => {
+            (None, Some(_), model::Purpose::Page | model::Purpose::StandDown | model::Purpose::Update) => {
                 Some(format!("{}/tickets/{}", self.desk.public_url.trim_end_matches('/'), ticket.id))
             }
             (None, ..) => None,
@@ -365,6 +436,7 @@ impl<'a> Work<'a> {
             | model::Purpose::CareLink
             | model::Purpose::Progress
             | model::Purpose::Notice
+            | model::Purpose::Update
             | model::Purpose::Answer => None,
         };
         let about = outbox::About { ticket, alert, site: site.as_ref(), device: device.as_ref(), link, reply_code };
@@ -417,6 +489,16 @@ impl DeskSettings {
     pub(crate) fn care_url(&self, token: &str) -> String {
         format!("{}/c/{token}", self.public_url.trim_end_matches('/'))
     }
+}
+
+/// The alert or silence that holds a ticket's pages back: when it ends, the ticket is looked at again.
+fn held_by(ticket: &Ticket) -> Option<Uuid> {
+    ticket.held.as_ref()?.reason.waits_for()
+}
+
+/// The ticket whose cause explains this one.
+fn parent(ticket: &Ticket) -> Option<Uuid> {
+    ticket.held.as_ref()?.reason.explained_by().map(|ticket| ticket.0)
 }
 
 /// What a search over tickets looks into.

@@ -31,6 +31,8 @@ mod rejects;
 mod roster;
 mod rotas;
 mod secret;
+mod silences;
+mod surroundings;
 mod tickets;
 mod users;
 mod watch;
@@ -63,6 +65,7 @@ pub use readings::{Bucket, Series, Step};
 pub use recorder::{RecordReport, RecordedEvent, RecorderBatch, Row};
 pub use rejects::{RecordedReject, RejectFilter, RejectPage};
 pub use rotas::{DutyContact, NewRota};
+pub use silences::{NewSilence, SilenceError, StoredSilence};
 pub use tickets::{ApplyError, TicketFilter, TicketPage, TicketState, TicketView};
 pub use users::{NewSession, NewUser, Session, User, UserRole};
 pub use watch::{CommitReport, Snapshot, StoredSnapshot, WatchCursors, WatchState};
@@ -79,6 +82,8 @@ pub struct Store {
 struct Inner {
     db: Db,
     desk: DeskSettings,
+    /// Made once of the desk's settings, for every transaction.
+    around: surroundings::Settings,
     changes: broadcast::Sender<Change>,
     /// Tables of readings, by profile, as made or found by [`Store::ensure_profile`].
     wide: RwLock<HashMap<ProfileId, Arc<WideTable>>>,
@@ -115,6 +120,8 @@ pub fn statements() -> Vec<(&'static str, &'static str, Sql)> {
         ("rejects", rejects::STATEMENTS),
         ("roster", roster::STATEMENTS),
         ("rotas", rotas::STATEMENTS),
+        ("silences", silences::STATEMENTS),
+        ("surroundings", surroundings::STATEMENTS),
         ("tickets", tickets::STATEMENTS),
         ("users", users::STATEMENTS),
         ("watch", watch::STATEMENTS),

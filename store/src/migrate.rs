@@ -6,12 +6,20 @@ use sqlx::{
 };
 
 /// Number, name, text for PostgreSQL, text for SQLite. Add at the end; never change what is released.
-const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
-    1,
-    "base",
-    include_str!("../migrations/postgres/0001_base.sql"),
-    include_str!("../migrations/sqlite/0001_base.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
+    (
+        1,
+        "base",
+        include_str!("../migrations/postgres/0001_base.sql"),
+        include_str!("../migrations/sqlite/0001_base.sql"),
+    ),
+    (
+        2,
+        "noise",
+        include_str!("../migrations/postgres/0002_noise.sql"),
+        include_str!("../migrations/sqlite/0002_noise.sql"),
+    ),
+];
 
 fn migrator(text: fn(&'static (i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {
     let migrations = MIGRATIONS.iter().map(|migration| {

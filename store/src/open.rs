@@ -131,7 +131,8 @@ impl Store {
         let timescale = crate::wide::has_timescale(&db).await?;
         let (changes, _) = broadcast::channel(changes::BACKLOG);
         let wide = RwLock::new(HashMap::new());
-        let store = Self { inner: Arc::new(Inner { db, desk, changes, wide, lock, target, timescale }) };
+        let around = crate::surroundings::Settings::of(&desk.policies);
+        let store = Self { inner: Arc::new(Inner { db, desk, around, changes, wide, lock, target, timescale }) };
         if hub {
             store.release_leases().await?;
         }

@@ -136,7 +136,7 @@ pub fn content(about: &About<'_>, notification: &Notification, now: Timestamp) -
         at: milestone.map_or(now, |milestone| milestone.at),
         reply_code: about.reply_code,
         link: about.link.clone(),
-        text: None,
+        text: notification.text.clone(),
     }
 }
 
@@ -147,6 +147,7 @@ pub(crate) fn purpose_code(purpose: Purpose) -> &'static str {
         Purpose::CareLink => "care_link",
         Purpose::Progress => "progress",
         Purpose::Notice => "notice",
+        Purpose::Update => "update",
         Purpose::Answer => "answer",
     }
 }
@@ -157,7 +158,7 @@ fn priority(purpose: Purpose, life_safety: bool) -> i64 {
         (Purpose::Page, true) => 0,
         (Purpose::CareLink, true) => 1,
         (Purpose::Page, false) => 2,
-        (Purpose::Answer, true | false) => 3,
+        (Purpose::Answer | Purpose::Update, true | false) => 3,
         (Purpose::StandDown | Purpose::Progress | Purpose::Notice, true) => 4,
         (Purpose::CareLink, false) => 5,
         (Purpose::StandDown | Purpose::Progress | Purpose::Notice, false) => 6,

@@ -19,6 +19,7 @@ statements! {
         DELETE FROM rejects WHERE received_at <= (SELECT received_at FROM rejects ORDER BY received_at DESC LIMIT 1 OFFSET $1)");
     SESSIONS = both("DELETE FROM sessions WHERE expires_at < $1");
     LOGIN_LINKS = both("DELETE FROM login_links WHERE expires_at < $1");
+    FLAPS = both("DELETE FROM flaps WHERE at < $1");
     // Reports that no attempt ever claimed; claimed ones stay as proof.
     REPORTS = both("
         DELETE FROM delivery_reports WHERE at < $1
@@ -49,6 +50,8 @@ impl Default for Retention {
     }
 }
 
+/// After so long without a raise nothing is left of a flapping condition's score.
+const QUIET_FLAPS: Duration = Duration::from_secs(7 * 86_400);
 /// How long a delivery report waits for its attempt to be recorded.
 const UNCLAIMED_REPORTS: Duration = Duration::from_secs(7 * 86_400);
 
@@ -64,6 +67,7 @@ impl Store {
         removed += execute!(write, what, REJECTS_BEYOND, int(retention.max_rejects))?;
         removed += execute!(write, what, SESSIONS, at(now))?;
         removed += execute!(write, what, LOGIN_LINKS, at(now))?;
+        removed += execute!(write, what, FLAPS, at(now - QUIET_FLAPS))?;
         removed += execute!(write, what, REPORTS, at(now - UNCLAIMED_REPORTS))?;
         if retention.readings.is_none() && retention.events.is_none() {
             return Ok(removed);

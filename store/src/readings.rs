@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use model::{ChannelId, DeviceId, OrgId, Timestamp, Value};
+use model::{ChannelId, DeviceId, OrgId, ProfileId, Timestamp, Value};
 use sqlx::Row as _;
 
 use crate::{
     Result, Row, Store, StoreError,
-    db::{DbTime, Engine, at, uint},
+    db::{DbTime, Engine, TextList, at, name, uint},
     wide::{Column, ColumnKind, Text, WideTable, safe},
 };
 
@@ -219,6 +219,43 @@ impl Store {
             latest.extend(found.pop().map(|(time, value)| (column.channel.clone(), time, value)));
         }
         Ok(latest)
+    }
+
+    /// The latest value of one channel on each of many devices of a profile, as far as it has one since then. The caller
+    /// makes sure that the devices are the reader's own.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn latest_of(
+        &self,
+        profile: &ProfileId,
+        channel: &str,
+        devices: &[DeviceId],
+        since: Timestamp,
+    ) -> Result<Vec<(DeviceId, Timestamp, Value)>> {
+        let Some(table) = self.wide_table(profile) else { return Ok(Vec::new()) };
+        let Some(column) = table.columns.iter().find(|column| column.channel.as_str() == channel) else {
+            return Ok(Vec::new());
+        };
+        let ids = || TextList(devices.iter().map(ToString::to_string).collect());
+        macro_rules! rows {
+            ($on:expr, $type:ty, $value:expr) => {{
+                let query = sqlx::query_as(safe(&column.latest)).bind(ids()).bind(at(since));
+                let rows: Vec<(String, DbTime, $type)> = query.fetch_all($on).await.map_err(failed)?;
+                rows.into_iter()
+                    .map(|(device, time, value)| Ok((name("device id", &device)?, time.into(), $value(value))))
+                    .collect()
+            }};
+        }
+        let text = |text: String| Value::Text(text.into());
+        match (self.db().read.on(), column.kind) {
+            (Engine::Postgres(on), ColumnKind::Number) => rows!(on, f64, Value::Number),
+            (Engine::Postgres(on), ColumnKind::Bool) => rows!(on, bool, Value::Bool),
+            (Engine::Postgres(on), ColumnKind::Text) => rows!(on, String, text),
+            (Engine::Sqlite(on), ColumnKind::Number) => rows!(on, f64, Value::Number),
+            (Engine::Sqlite(on), ColumnKind::Bool) => rows!(on, bool, Value::Bool),
+            (Engine::Sqlite(on), ColumnKind::Text) => rows!(on, String, text),
+        }
     }
 
     /// A device's rows from `from` until before `to`, in order, at most `limit` of them; for exports.

@@ -70,6 +70,7 @@ impl LookUps {
             on_call: on_call.iter().map(|(level, people)| (*level, self.reachable(people))).collect(),
             subscribers: self.reachable(&subscribers),
             known: known.iter().filter_map(|person| self.contacts.get(person).cloned().flatten()).collect(),
+            ..Roster::default()
         })
     }
 

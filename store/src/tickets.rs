@@ -43,6 +43,8 @@ statements! {
         ORDER BY t.number DESC LIMIT $7"));
     BY_ID = both(concat!("SELECT ", columns!(), tables!(), "WHERE t.org = $1 AND t.id = $2"));
     BY_NUMBER = both(concat!("SELECT ", columns!(), tables!(), "WHERE t.org = $1 AND t.number = $2"));
+    EXPLAINED = both(concat!("
+        SELECT ", columns!(), tables!(), "WHERE t.org = $1 AND t.parent = $2 AND t.status <> 'closed' ORDER BY t.number LIMIT $3"));
     TIMELINE = both("
         SELECT l.seq, l.at, l.actor, l.what FROM ticket_timeline l JOIN tickets t ON t.id = l.ticket
         WHERE t.org = $1 AND l.ticket = $2 ORDER BY l.seq");
@@ -266,6 +268,17 @@ impl Store {
         let row: Option<ViewRow> =
             crate::db::fetch_optional!(self.db().read, "reading a ticket", BY_NUMBER, org.0, int(number))?;
         row.map(view).transpose()
+    }
+
+    /// Open tickets whose pages are held back because an alert of this ticket explains them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn explained_by(&self, org: OrgId, ticket: TicketId, limit: u32) -> Result<Vec<TicketView>> {
+        let limit = i64::from(limit);
+        let rows: Vec<ViewRow> =
+            fetch_all!(self.db().read, "listing what a ticket explains", EXPLAINED, org.0, ticket.0, limit)?;
+        rows.into_iter().map(view).collect()
     }
 
     /// A ticket's timeline, in order, each entry with its number.

@@ -159,6 +159,7 @@ impl Store {
                 AlertChange::Cleared(alert) => clear(&mut work, &mut known, &mut report, alert).await?,
             }
         }
+        work.look_again_after_clears().await?;
         let (part, events, telemetry) = (i64::from(cursors.partition), int(cursors.events), int(cursors.telemetry));
         let what = "keeping the watch's place";
         execute!(&mut work.tx, what, CURSORS, part, events, telemetry, at(now))?;
@@ -232,6 +233,7 @@ pub(crate) async fn load_ahead(
     if !tickets.is_empty() {
         work.load_all(tickets).await?;
     }
+    work.load_flaps(changes.iter().map(AlertChange::alert)).await?;
     if raised.is_empty() { Ok(()) } else { work.load_groups(&raised).await }
 }
 
@@ -245,7 +247,8 @@ pub(crate) async fn raise(
         report.known += 1;
         return Ok(());
     }
-    let ticket = match work.load_group(&alert.group_key()) {
+    work.count(alert);
+    let ticket = match work.load_group(alert) {
         Some(ticket) => {
             advance(work, &ticket, &Event::AlertRaised(Box::new(alert.clone()))).await?;
             ticket.id
@@ -262,7 +265,7 @@ pub(crate) async fn raise(
             }
         },
     };
-    work.raise(alert, ticket)?;
+    work.raise(alert, ticket).await?;
     known.insert(alert.id, Known { ticket, cleared: false });
     report.raised += 1;
     Ok(())

@@ -100,6 +100,8 @@ pub(crate) struct Column {
     pub(crate) steps: Text,
     /// The last value before a time: device, time before which, time not before which.
     pub(crate) before: Text,
+    /// The last values of many devices: devices, time not before which.
+    pub(crate) latest: Text,
 }
 
 /// A profile's table and the statements on it, for the engine in use.
@@ -171,6 +173,7 @@ impl WideTable {
                      ORDER BY time DESC LIMIT 1"
                 )
                 .into(),
+                latest: latest(&table, &name, postgres).into(),
             }
         });
         let columns: Vec<Column> = columns.collect();
@@ -196,6 +199,22 @@ impl WideTable {
     /// How far back [`Column::before`] looks, as a number of rows.
     pub(crate) fn look_back() -> i64 {
         i64::from(LATEST_WITHIN_ROWS)
+    }
+}
+
+/// The last value of a column for each of many devices.
+fn latest(table: &str, name: &str, postgres: bool) -> String {
+    if postgres {
+        format!(
+            "SELECT d.id, x.time, x.value FROM unnest($1) AS d (id) CROSS JOIN LATERAL (
+                SELECT time, {name} AS value FROM {table} WHERE device = d.id AND time >= $2 AND {name} IS NOT NULL
+                ORDER BY time DESC LIMIT 1) AS x"
+        )
+    } else {
+        format!(
+            "SELECT d.value, t.time, t.{name} FROM json_each($1) AS d JOIN {table} AS t ON t.device = d.value
+                AND t.time = (SELECT max(time) FROM {table} WHERE device = d.value AND time >= $2 AND {name} IS NOT NULL)"
+        )
     }
 }
 

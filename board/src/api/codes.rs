@@ -56,11 +56,16 @@ codes! {
     /// What found an alert.
     AlertSourceCode = vec!["rule", "detector", "forecast"];
     /// Why a message is sent.
-    PurposeCode = vec!["page", "stand_down", "care_link", "progress", "notice", "answer"];
+    PurposeCode = vec!["page", "stand_down", "care_link", "progress", "notice", "update", "answer"];
     /// Where a command stands.
     CommandStateCode = vec!["queued", "sent", "delivered", "applied", "failed", "expired"];
     /// What a user of the board may do, from least to most.
     RoleCode = vec!["viewer", "technician", "dispatcher", "admin"];
+    /// How likely somebody is inside a lift, the first to go to first.
+    OccupancyCode = {
+        use desk::rank::Occupancy::{Empty, Inside, Likely, Trapped, Unknown};
+        [Trapped, Inside, Likely, Unknown, Empty].map(desk::rank::Occupancy::code).to_vec()
+    };
     /// A language of the interface.
     LanguageCode = vec!["en", "zh"];
 }

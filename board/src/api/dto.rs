@@ -5,6 +5,7 @@
 mod alerts;
 mod devices;
 mod organisation;
+mod silences;
 mod tickets;
 
 use model::{DeviceId, Language, Localised, MessageChannel, OrgId, PersonId, ProfileId, SiteId, Timestamp, UserId};
@@ -18,9 +19,11 @@ pub use devices::{
     EventView, LatestView, Points, Readings, ReadingsKind, RuleView,
 };
 pub use organisation::{PersonList, PersonView, ReceiverView, RejectList, RejectView, SiteList, SiteView};
+pub use silences::{CoveredView, PreviewRequest, SilenceList, SilencePreview, SilenceRequest, SilenceView};
 pub use tickets::{
-    ActionCode, ActionRequest, AffectedCount, AffectedRequest, AffectedView, MessageView, MilestoneView, ResponderView,
-    RunbookView, TicketDetail, TicketList, TicketSummary, TimelineView, WhatView,
+    ActionCode, ActionRequest, AffectedCount, AffectedRequest, AffectedView, DecisionView, LiftView, MessageView,
+    MilestoneView, ResponderView, RunbookView, TicketDetail, TicketList, TicketRef, TicketSummary, TimelineView,
+    WhatView,
 };
 
 use super::codes::{ChannelCode, LanguageCode, RoleCode};

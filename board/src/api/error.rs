@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use desk::TransitionError;
-use store::{ApplyError, StoreError};
+use store::{ApplyError, SilenceError, StoreError};
 
 use super::dto::{ErrorBody, ErrorDetail};
 
@@ -207,6 +207,24 @@ fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
     format!("{first}{}.", chars.as_str())
+}
+
+impl From<desk::NoiseError> for ApiError {
+    /// The sentence says what to do after its first part.
+    fn from(error: desk::NoiseError) -> Self {
+        let text = error.to_string();
+        let (message, remedy) = text.split_once("; ").unwrap_or((&text, "see /api/v1/openapi.json"));
+        Self::bad_request(sentence(message), sentence(remedy))
+    }
+}
+
+impl From<SilenceError> for ApiError {
+    fn from(error: SilenceError) -> Self {
+        match error {
+            SilenceError::Refused(refused) => refused.into(),
+            SilenceError::Store(error) => error.into(),
+        }
+    }
 }
 
 impl From<ApplyError> for ApiError {

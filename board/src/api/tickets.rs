@@ -26,6 +26,7 @@ const MAX_PAGE: u32 = 200;
 const MAX_ALERTS: usize = 200;
 const MAX_LINES: usize = 500;
 const MAX_MESSAGES: usize = 200;
+const MAX_EXPLAINED: u32 = 1_000;
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -268,6 +269,8 @@ async fn detail(app: &App, session: &Session, id: TicketId) -> Result<TicketDeta
     let whole: HashMap<_, _> = alerts.iter().map(|alert| (alert.id, alert)).collect();
     let runbook = ticket.runbook.as_ref().and_then(|runbook| directory.profiles.get(&ticket.profile)?.runbook(runbook));
     let forecast = alerts.iter().rev().find_map(|alert| alert.evidence.forecast.as_ref());
+    let lifts = super::lifts::of_ticket(app, session, &found).await?;
+    let explains = store.explained_by(org, id, MAX_EXPLAINED).await?;
     let skipped = timeline.len().saturating_sub(MAX_LINES);
     Ok(TicketDetail {
         summary,
@@ -283,6 +286,8 @@ async fn detail(app: &App, session: &Session, id: TicketId) -> Result<TicketDeta
         messages,
         runbook: runbook.map(view::runbook),
         forecast: forecast.map(view::forecast),
+        lifts,
+        explains: explains.iter().map(view::ticket_ref).collect(),
         actions: actions(ticket, session.user.role),
     })
 }

@@ -8,9 +8,9 @@ use model::{
 use store::{Command, TicketView, UserRole};
 
 use super::dto::{
-    ActorView, AffectedCount, AlertView, ChannelView, CommandView, DeviceRef, DeviceSummary, EvidenceView,
-    ForecastView, LatestView, MilestoneView, ObservationView, PersonRef, ProfileRef, ReceiverView, ResponderView,
-    RuleView, RunbookView, SiteRef, TicketSummary, TimelineView, WhatView,
+    ActorView, AffectedCount, AlertView, ChannelView, CommandView, DecisionView, DeviceRef, DeviceSummary,
+    EvidenceView, ForecastView, LatestView, MilestoneView, ObservationView, PersonRef, ProfileRef, ReceiverView,
+    ResponderView, RuleView, RunbookView, SiteRef, TicketRef, TicketSummary, TimelineView, WhatView,
 };
 use crate::{auth::Session, mask::mask};
 
@@ -102,16 +102,34 @@ pub(crate) fn ticket(view: &TicketView) -> TicketSummary {
             .collect(),
         level: ticket.escalation.level.map(model::RescueLevel::number),
         calling: ticket.escalation.calling,
-        next_at: ticket.next_due(),
+        next_at: ticket.escalation.next_at,
         alerts_open: ticket.open_alerts().count(),
         alerts_total: ticket.alerts.len(),
         devices_affected: devices.len(),
+        held: ticket.held.as_ref().map(|held| DecisionView { until: held.until, ..decision(&held.reason) }),
+        hold_open: ticket.hold_open,
         assignee: ticket.assignee.map(|person| PersonRef { id: person, name: person_name(ticket, person) }),
         affected: AffectedCount {
             total: ticket.affected.len(),
             inside: ticket.affected.iter().filter(|affected| affected.inside).count(),
         },
         version: ticket.version,
+    }
+}
+
+/// A ticket by its number.
+pub(crate) fn ticket_ref(view: &TicketView) -> TicketRef {
+    let summary = ticket(view);
+    TicketRef { id: summary.id, number: summary.number, title: summary.title, device: summary.device }
+}
+
+fn decision(reason: &desk::Reason) -> DecisionView {
+    DecisionView {
+        code: reason.code(),
+        pages: reason.pages(),
+        text: reason.text(),
+        until: reason.until(),
+        ticket: reason.explained_by(),
     }
 }
 
@@ -141,9 +159,11 @@ pub(crate) fn timeline(seq: u64, entry: desk::TimelineEntry) -> TimelineView {
 fn what(what: desk::What) -> WhatView {
     match what {
         desk::What::Opened => WhatView::Opened,
-        desk::What::AlertRaised { alert, device, title, reason } => {
-            WhatView::AlertRaised { alert, device, title, reason }
+        desk::What::AlertRaised { alert, device, title, reason, decision: made } => {
+            WhatView::AlertRaised { alert, device, title, reason, decision: made.as_ref().map(decision) }
         }
+        desk::What::Decided { reason } => WhatView::Decided { decision: decision(&reason) },
+        desk::What::HeldOpen { until } => WhatView::HeldOpen { until },
         desk::What::AlertCleared { alert, device, title } => WhatView::AlertCleared { alert, device, title },
         desk::What::Milestone { milestone, proof } => WhatView::Milestone { milestone, proof },
         desk::What::Paged { person, name, level, channels } => {

@@ -194,6 +194,8 @@ impl Calls {
             What::Opened
             | What::AlertRaised { .. }
             | What::AlertCleared { .. }
+            | What::Decided { .. }
+            | What::HeldOpen { .. }
             | What::NobodyOnCall { .. }
             | What::AffectedAdded { .. }
             | What::Note { .. } => {}
@@ -252,6 +254,8 @@ fn lines(
             What::Opened
             | What::AlertRaised { .. }
             | What::AlertCleared { .. }
+            | What::Decided { .. }
+            | What::HeldOpen { .. }
             | What::NobodyOnCall { .. }
             | What::Assigned { .. }
             | What::AffectedAdded { .. }
@@ -271,7 +275,7 @@ fn next(
     clock: &dyn Fn(Timestamp) -> String,
 ) -> Vec<String> {
     let mut next = Vec::new();
-    let due = ticket.next_due().filter(|due| *due > now).map(clock);
+    let due = ticket.escalation.next_at.filter(|due| *due > now).map(clock);
     match phase {
         Phase::Unreachable => next.extend(due.map(|due| words::try_again(language, &due))),
         Phase::Calling(_) | Phase::Unanswered => {

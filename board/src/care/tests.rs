@@ -70,6 +70,14 @@ impl Case {
             affected: vec![affected.clone()],
             policy: policies.entrapment,
             last_note: None,
+            held: None,
+            next_look: None,
+            by_hand: false,
+            announced: true,
+            timing: desk::noise::Timing::AT_ONCE,
+            hold_open: None,
+            news: desk::News::default(),
+            repeat_at: None,
             version: 1,
         };
         let mut case = Self { ticket, affected, timeline: Vec::new(), now: at(0) };

@@ -18,7 +18,15 @@ struct Sample {
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-fn sample(board: &TestBoard, care: &str, route: &RouteInfo) -> Sample {
+fn silence() -> Value {
+    json!({
+        "reason": "ours: works on the door",
+        "matchers": { "rule": ["door*"] },
+        "ends_at": "2026-03-02T00:00:00Z",
+    })
+}
+
+fn sample(board: &TestBoard, care: &str, silence_id: &str, route: &RouteInfo) -> Sample {
     let ok = |uri: String| Sample { uri, body: None, expect: StatusCode::OK };
     let json = |uri: String, body: Value| Sample { uri, body: Some((JSON, body.to_string())), expect: StatusCode::OK };
     let path = route.path.as_str();
@@ -33,6 +41,7 @@ fn sample(board: &TestBoard, care: &str, route: &RouteInfo) -> Sample {
             | "/api/v1/me"
             | "/api/v1/tickets"
             | "/api/v1/devices"
+            | "/api/v1/silences"
             | "/api/v1/sites",
         )
         | ("GET", "/api/v1/people" | "/api/v1/rejects" | "/api/v1/system" | "/api/v1/stream") => ok(path.to_owned()),
@@ -50,12 +59,24 @@ fn sample(board: &TestBoard, care: &str, route: &RouteInfo) -> Sample {
         ("POST", "/api/v1/devices/{id}/commands") => {
             Sample { expect: StatusCode::ACCEPTED, ..json(device, json!({ "name": "test_call" })) }
         }
+        ("POST", "/api/v1/silences") => json(path.to_owned(), silence()),
+        ("POST", "/api/v1/silences/preview") => {
+            json(path.to_owned(), json!({ "matchers": { "device": [board.ours.device.id.as_str()] } }))
+        }
+        ("POST", "/api/v1/silences/{id}/end") => json(path.replace("{id}", silence_id), json!({})),
         ("GET", "/c/{token}" | "/c/{token}/state" | "/c/{token}/stream") => ok(secret),
         ("POST", "/c/{token}/say") => {
             Sample { uri: secret, body: Some((FORM, "what=help".to_owned())), expect: StatusCode::SEE_OTHER }
         }
         (method, path) => panic!("{method} {path} is new: add a request that uses it, so that its access is tested"),
     }
+}
+
+/// The id of a silence that one of our dispatchers made.
+async fn our_silence(board: &TestBoard) -> String {
+    let made = board.as_role(UserRole::Dispatcher).await.post("/api/v1/silences", silence()).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text());
+    made.json()["id"].as_str().unwrap().to_owned()
 }
 
 async fn status(client: &Client, route: &RouteInfo, sample: &Sample) -> StatusCode {
@@ -94,11 +115,12 @@ fn meant_for(route: &RouteInfo) -> Access {
 async fn every_route_is_open_to_those_it_is_for_and_to_nobody_else() {
     let board = TestBoard::start().await;
     let care = board.care_path(Language::En).await;
+    let silence_id = our_silence(&board).await;
     let routes = board::routes();
     assert!(routes.len() > 20);
     for route in &routes {
         let name = format!("{} {}", route.method, route.path);
-        let sample = sample(&board, &care, route);
+        let sample = sample(&board, &care, &silence_id, route);
         assert_eq!(route.access, meant_for(route), "{name}");
         match route.access {
             Access::Public | Access::Secret => {
@@ -131,9 +153,10 @@ async fn every_route_is_open_to_those_it_is_for_and_to_nobody_else() {
 async fn what_belongs_to_another_organisation_is_not_there() {
     let board = TestBoard::start().await;
     let care = board.care_path(Language::En).await;
+    let silence_id = our_silence(&board).await;
     for route in board::routes() {
         let Access::Role(_) = route.access else { continue };
-        let sample = sample(&board, &care, &route);
+        let sample = sample(&board, &care, &silence_id, &route);
         let outsider = board.client(board.theirs.user(UserRole::Admin)).await;
         if route.path.contains("{id}") {
             let refused = error(&outsider, &route, &sample).await;
@@ -161,12 +184,14 @@ async fn what_belongs_to_another_organisation_is_not_there() {
 async fn a_wrong_secret_opens_nothing() {
     let board = TestBoard::start().await;
     let care = board.care_path(Language::En).await;
+    let silence_id = our_silence(&board).await;
     for route in board::routes() {
         if route.access != Access::Secret {
             continue;
         }
         for secret in ["x", "..%2f..", &"a".repeat(300), "%00", "%F0%9F%92%A9"] {
-            let wrong = Sample { uri: route.path.replace("{token}", secret), ..sample(&board, &care, &route) };
+            let wrong =
+                Sample { uri: route.path.replace("{token}", secret), ..sample(&board, &care, &silence_id, &route) };
             let status = status(&board.anonymous(), &route, &wrong).await;
             assert_eq!(status, StatusCode::NOT_FOUND, "{} {}", route.method, wrong.uri);
         }

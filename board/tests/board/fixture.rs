@@ -53,6 +53,11 @@ name = { en = "Doors", zh = "轿门" }
 type = "state"
 states = ["closed", "open"]
 
+[[channels]]
+id = "passenger_present"
+name = { en = "Passenger present", zh = "轿厢内有人" }
+type = "bool"
+
 [[events]]
 code = "alarm_button"
 name = { en = "Alarm button", zh = "报警按钮" }
@@ -103,6 +108,7 @@ pub struct TestBoard {
     pub ours: Tenant,
     pub theirs: Tenant,
     pub directory: Arc<Directory>,
+    directories: watch::Sender<Arc<Directory>>,
     _folder: TempDir,
 }
 
@@ -129,15 +135,25 @@ impl TestBoard {
             profiles: [(profile.id.clone(), Arc::new(profile))].into(),
         });
         let shutdown = CancellationToken::new();
+        let directories = watch::Sender::new(directory.clone());
         let router = board::router(BoardState {
             store: store.clone(),
             clock: clock.clone(),
             config,
-            profiles: watch::channel(directory.clone()).1,
+            profiles: directories.subscribe(),
             system: watch::channel(Arc::new(SystemStatus { recorder_lag: 3, ..SystemStatus::default() })).1,
             shutdown: shutdown.clone(),
         });
-        Self { store, clock, router, shutdown, ours, theirs, directory, _folder: folder }
+        Self { store, clock, router, shutdown, ours, theirs, directory, directories, _folder: folder }
+    }
+
+    /// Lets the board know of another device.
+    pub fn register(&self, device: &Device) {
+        self.directories.send_modify(|directory| {
+            let mut devices = directory.devices.clone();
+            devices.insert(device.id.clone(), Arc::new(device.clone()));
+            *directory = Arc::new(Directory { devices, profiles: directory.profiles.clone() });
+        });
     }
 
     pub fn anonymous(&self) -> Client {

@@ -8,5 +8,6 @@ mod devices;
 mod fixture;
 mod login;
 mod shape;
+mod silences;
 mod stream;
 mod tickets;

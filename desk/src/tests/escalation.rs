@@ -61,7 +61,11 @@ fn a_breakdown_sends_one_text_and_stops_when_the_policy_is_exhausted() {
             "5m exhausted",
         ],
     );
-    assert_eq!(ticket.next_due(), None);
+    assert_eq!(
+        (ticket.escalation.next_at, ticket.next_due()),
+        (None, Some(minute(5 + 4 * 60))),
+        "it repeats after 4 h"
+    );
 }
 
 #[test]
@@ -115,7 +119,11 @@ fn with_nobody_at_any_level_it_tries_again_up_to_the_repeats() {
             "2m exhausted",
         ],
     );
-    assert_eq!(ticket.next_due(), None);
+    assert_eq!(
+        (ticket.escalation.next_at, ticket.next_due()),
+        (None, Some(minute(2 + 4 * 60))),
+        "it repeats after 4 h"
+    );
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod alerts;
 mod answers;
 mod escalation;
+mod life_safety;
 mod messages;
+mod noise;
 mod properties;
 mod script;

@@ -65,7 +65,7 @@ fn may_page_again(before: &Ticket, event: &Event, effects: &[Effect]) -> bool {
     let overdue = effects.iter().any(|effect| matches!(effect, Effect::Log(entry) if entry.what == What::Overdue));
     let calling = before.escalation.calling;
     match event {
-        Event::Tick => overdue || calling,
+        Event::Tick | Event::LookAgain => overdue || calling,
         Event::Act { action, .. } => match action {
             // A decline pages if the job is given back, or if nobody called is left to answer.
             Action::Escalate | Action::Assign { .. } | Action::Decline => true,

@@ -1,6 +1,6 @@
 //! The stage: four people on call at three levels, one subscriber, one lift; and [`check`], which plays a script.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use model::{
     AffectedId, Alert, AlertId, AlertSource, DeviceId, Evidence, Language, Localised, MessageChannel, OrgId, PersonId,
@@ -10,8 +10,8 @@ use model::{
 use uuid::Uuid;
 
 use crate::{
-    Action, Actor, Affected, Contact, Effect, Event, Policies, Policy, Roster, Status, Step, Ticket, TransitionError,
-    What, open, transition,
+    Action, Actor, Affected, Contact, Effect, Event, Policies, Policy, Roster, Status, Step, Surroundings, Ticket,
+    TransitionError, What, open, transition,
 };
 
 pub(super) const ANN: &str = "ann";
@@ -65,6 +65,8 @@ impl Stage {
 
     pub(super) fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Self {
         change(&mut self.policy);
+        // Some tests are about what follows when nobody is called at all.
+        self.roster.around.rescue = Arc::new(self.policy.clone());
         self
     }
 
@@ -121,6 +123,7 @@ pub(super) fn roster() -> Roster {
         ],
         subscribers: vec![contact(OLGA)],
         known: NAMES.into_iter().map(contact).collect(),
+        around: Surroundings::default(),
     }
 }
 
@@ -284,12 +287,15 @@ fn line(at: u64, effect: &Effect) -> Option<String> {
                 Purpose::CareLink => format!("care link {way}"),
                 Purpose::Progress => format!("tell {to} {milestone}"),
                 Purpose::Notice => format!("notice {to} {way}"),
+                Purpose::Update => format!("update {to} {way}: {}", message.text.clone().unwrap_or_default().en),
                 Purpose::Answer => unreachable!("the desk sends no answers"),
             }
         }
         Effect::Log(entry) => match &entry.what {
             What::Opened => "opened".to_owned(),
             What::AlertRaised { title, .. } => format!("raised {}", title.en),
+            What::Decided { reason } => reason.text().en,
+            What::HeldOpen { .. } => "held open".to_owned(),
             What::AlertCleared { title, .. } => format!("cleared {}", title.en),
             What::Milestone { milestone, .. } => format!("{milestone}"),
             What::Paged { .. } => return None,

@@ -38,7 +38,7 @@ impl DutyBook {
     pub fn roster(&self, site: SiteId) -> Roster {
         let on_call = self.contacts.get(&site).cloned().unwrap_or_default();
         let known = on_call.iter().flat_map(|(_, people)| people).cloned().collect();
-        Roster { on_call, subscribers: Vec::new(), known }
+        Roster { on_call, known, ..Roster::default() }
     }
 
     /// The site.

@@ -163,6 +163,9 @@ pub(super) fn sms(content: &MessageContent, options: &Options, room: usize) -> S
             format!("{short}: {what}{}{link}", still_inside(content))
         }
         Purpose::Notice => format!("{} {}{link}", known(content, &at), doing(content)),
+        Purpose::Update => {
+            format!("{}, {short}: {}{link}", kind(content.kind), clip(answer(content), room.max(20) * 2))
+        }
         Purpose::Answer => format!("{}{link}", clip(answer(content), room.max(20) * 2)),
     }
 }
@@ -179,6 +182,7 @@ pub(super) fn subject(content: &MessageContent) -> String {
         Purpose::CareLink => format!("[#{number}] What is happening at {name}"),
         Purpose::Progress => format!("[#{number}] {name}: {}", content.milestone.map_or("there is news", milestone)),
         Purpose::Notice => format!("[#{number}] {}: {name}", kind(content.kind)),
+        Purpose::Update => format!("[#{number}] More joined: {name}"),
         Purpose::Answer => format!("[#{number}] Your message about {name}"),
     }
 }
@@ -235,7 +239,7 @@ pub(super) fn paragraphs(content: &MessageContent) -> Vec<String> {
             vec![format!("{}{}", content.milestone.map_or("There is news.", progress), still_inside(content))]
         }
         Purpose::Notice => vec![known(content, &at), content.reason.en.clone(), doing(content).to_owned()],
-        Purpose::Answer => vec![answer(content).to_owned()],
+        Purpose::Update | Purpose::Answer => vec![answer(content).to_owned()],
     }
 }
 
@@ -253,7 +257,7 @@ pub(super) fn facts(content: &MessageContent) -> Vec<(&'static str, String)> {
 
 pub(super) fn link_label(content: &MessageContent) -> &'static str {
     match content.purpose {
-        Purpose::Page | Purpose::StandDown => "Open the job",
+        Purpose::Page | Purpose::StandDown | Purpose::Update => "Open the job",
         Purpose::CareLink | Purpose::Progress | Purpose::Notice | Purpose::Answer => "See what is happening",
     }
 }
@@ -280,7 +284,7 @@ pub(super) fn spoken(content: &MessageContent) -> String {
             let what = content.milestone.map_or("There is news.", progress);
             format!("This is Liftline, about {short}. {what}{}", still_inside(content))
         }
-        Purpose::Answer => format!("This is Liftline. {}", clip(answer(content), 400)),
+        Purpose::Update | Purpose::Answer => format!("This is Liftline. {}", clip(answer(content), 400)),
     }
 }
 

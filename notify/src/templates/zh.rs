@@ -151,6 +151,7 @@ pub(super) fn sms(content: &MessageContent, options: &Options, room: usize) -> S
             format!("{short}：{what}{}{link}", still_inside(content))
         }
         Purpose::Notice => format!("{}{}{link}", known(content, &at), doing(content)),
+        Purpose::Update => format!("{}，{short}：{}{link}", kind(content.kind), clip(answer(content), room)),
         Purpose::Answer => format!("{}{link}", clip(answer(content), room)),
     }
 }
@@ -166,6 +167,7 @@ pub(super) fn subject(content: &MessageContent) -> String {
         Purpose::CareLink => format!("[#{number}] {name}的最新情况"),
         Purpose::Progress => format!("[#{number}] {name}：{}", content.milestone.map_or("有新进展", milestone)),
         Purpose::Notice => format!("[#{number}] {}：{name}", kind(content.kind)),
+        Purpose::Update => format!("[#{number}] 影响范围扩大：{name}"),
         Purpose::Answer => format!("[#{number}] 关于{name}的答复"),
     }
 }
@@ -211,7 +213,7 @@ pub(super) fn paragraphs(content: &MessageContent) -> Vec<String> {
             vec![format!("{}{}", content.milestone.map_or("有新进展。", progress), still_inside(content))]
         }
         Purpose::Notice => vec![known(content, &at), content.reason.zh.clone(), doing(content).to_owned()],
-        Purpose::Answer => vec![answer(content).to_owned()],
+        Purpose::Update | Purpose::Answer => vec![answer(content).to_owned()],
     }
 }
 
@@ -227,7 +229,7 @@ pub(super) fn facts(content: &MessageContent) -> Vec<(&'static str, String)> {
 
 pub(super) fn link_label(content: &MessageContent) -> &'static str {
     match content.purpose {
-        Purpose::Page | Purpose::StandDown => "打开工单",
+        Purpose::Page | Purpose::StandDown | Purpose::Update => "打开工单",
         Purpose::CareLink | Purpose::Progress | Purpose::Notice | Purpose::Answer => "查看实时进展",
     }
 }
@@ -251,7 +253,7 @@ pub(super) fn spoken(content: &MessageContent) -> String {
             let what = content.milestone.map_or("有新进展。", progress);
             format!("这里是 Liftline，关于{short}。{what}{}", still_inside(content))
         }
-        Purpose::Answer => format!("这里是 Liftline。{}", clip(answer(content), 200)),
+        Purpose::Update | Purpose::Answer => format!("这里是 Liftline。{}", clip(answer(content), 200)),
     }
 }
 

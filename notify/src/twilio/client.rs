@@ -329,7 +329,7 @@ pub(crate) fn send_again(message: &OutboxMessage, why: &str) -> Option<Outcome> 
             tracing::info!(message.id = %message.id, why, "an attempt got no answer; sending again");
             None
         }
-        Purpose::Progress | Purpose::Notice => Some(Outcome::Dead {
+        Purpose::Progress | Purpose::Notice | Purpose::Update => Some(Outcome::Dead {
             reason: format!("an attempt got no answer and {why}; news is not repeated, it may have arrived"),
         }),
     }

@@ -6,6 +6,7 @@ mod harness;
 mod desk;
 mod emergency;
 mod logins;
+mod noise;
 mod opening;
 mod outbox;
 mod readings;

@@ -116,8 +116,9 @@ async fn one_batch_can_open_and_close_many_times(db: TestDb) {
     let world = World::new(&db).await;
     let mut changes = Vec::new();
     for round in 0..5 {
-        let alert = world.alert("lift-1", "door", TicketKind::Breakdown, start() + secs(round * 10));
-        changes.extend([raised(&alert), cleared(&alert, start() + secs(round * 10 + 5))]);
+        // Once an hour: closer together it would be held open as flapping.
+        let alert = world.alert("lift-1", "door", TicketKind::Breakdown, start() + secs(round * 3600));
+        changes.extend([raised(&alert), cleared(&alert, start() + secs(round * 3600 + 5))]);
     }
     let report = world.commit(&changes, start() + secs(100)).await;
     assert_eq!((report.raised, report.cleared, report.opened), (5, 5, 5));

@@ -402,6 +402,8 @@ fn calling(lines: &[TimelineEntry], say: &mut impl FnMut(String)) {
             What::Paged { .. } if line.actor != Actor::Hub => settled = false,
             What::Opened
             | What::AlertCleared { .. }
+            | What::Decided { .. }
+            | What::HeldOpen { .. }
             | What::Milestone { .. }
             | What::Paged { .. }
             | What::NobodyOnCall { .. }

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 
 use super::{ActorView, AlertView, DeviceRef, ForecastView, PersonRef, SiteRef, Text};
 use crate::api::codes::{
-    ChannelCode, DeliveryCode, KindCode, LanguageCode, MilestoneCode, PurposeCode, SeverityCode, StatusCode,
+    ChannelCode, DeliveryCode, KindCode, LanguageCode, MilestoneCode, OccupancyCode, PurposeCode, SeverityCode,
+    StatusCode,
 };
 
 /// An earned milestone. Lists leave out actor and proof.
@@ -37,6 +38,65 @@ pub struct AffectedCount {
     pub total: usize,
     /// Those inside a car.
     pub inside: usize,
+}
+
+/// Why people are paged, or are not.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DecisionView {
+    /// A stable name.
+    #[schema(example = "inhibited")]
+    pub code: &'static str,
+    /// True if people are paged.
+    pub pages: bool,
+    /// In words.
+    #[schema(value_type = Text)]
+    pub text: Localised,
+    /// When what holds the page back ends, if that is known.
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub until: Option<Timestamp>,
+    /// The ticket whose cause explains this one.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub ticket: Option<TicketId>,
+}
+
+/// A lift of a ticket that concerns several, with what is known of the people inside.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct LiftView {
+    /// Which.
+    pub device: DeviceRef,
+    /// How likely somebody is inside.
+    #[schema(value_type = OccupancyCode)]
+    pub occupancy: &'static str,
+    /// What that rests on.
+    #[schema(value_type = Text)]
+    pub reason: Localised,
+    /// Whether the car stood between floors; null if that is not known.
+    pub between_floors: Option<bool>,
+    /// The floor it was last seen at.
+    pub floor: Option<f64>,
+    /// Since when its alert stands; null once it has cleared.
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub since: Option<Timestamp>,
+    /// The time of the newest reading that this rests on.
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub as_of: Option<Timestamp>,
+    /// The entrapment that is open on it.
+    pub entrapment: Option<TicketRef>,
+}
+
+/// A ticket by its number.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TicketRef {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
+    pub id: TicketId,
+    /// The number people say.
+    pub number: u64,
+    /// What is wrong, in a few words.
+    #[schema(value_type = Text)]
+    pub title: Localised,
+    /// The device; null for a whole site.
+    pub device: Option<DeviceRef>,
 }
 
 /// A ticket as a list shows it.
@@ -87,6 +147,11 @@ pub struct TicketSummary {
     pub alerts_total: usize,
     /// Devices with an alert on it.
     pub devices_affected: usize,
+    /// What holds its pages back, while something does.
+    pub held: Option<DecisionView>,
+    /// Its condition comes and goes: it is held open until this time.
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub hold_open: Option<Timestamp>,
     /// Who has the job.
     pub assignee: Option<PersonRef>,
     /// People it happens to.
@@ -124,6 +189,20 @@ pub enum WhatView {
         /// One sentence of evidence.
         #[schema(value_type = Text)]
         reason: Localised,
+        /// Why people were paged for it, or were not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        decision: Option<DecisionView>,
+    },
+    /// It was decided anew whether people are paged.
+    Decided {
+        /// Why they are, or are not.
+        decision: DecisionView,
+    },
+    /// Its condition comes and goes: it is held open for a while after the last alert cleared.
+    HeldOpen {
+        /// Until when, should it not come again.
+        #[schema(value_type = String, format = "date-time")]
+        until: Timestamp,
     },
     /// An alert cleared.
     AlertCleared {
@@ -397,6 +476,10 @@ pub struct TicketDetail {
     pub runbook: Option<RunbookView>,
     /// For forecasts: what is expected.
     pub forecast: Option<ForecastView>,
+    /// For tickets that concern several lifts: all of them, those with somebody inside first; at most 1,000.
+    pub lifts: Vec<LiftView>,
+    /// Tickets whose pages are held back because this one explains them; at most 1,000.
+    pub explains: Vec<TicketRef>,
     /// What this user can do now.
     pub actions: Vec<ActionCode>,
 }

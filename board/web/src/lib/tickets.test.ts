@@ -22,6 +22,8 @@ function ticket(number: number, change: Partial<TicketSummary> = {}): TicketSumm
     alerts_open: 1,
     alerts_total: 1,
     devices_affected: 1,
+    held: null,
+    hold_open: null,
     assignee: null,
     affected: { total: 0, inside: 0 },
     version: 1,
@@ -30,6 +32,12 @@ function ticket(number: number, change: Partial<TicketSummary> = {}): TicketSumm
 }
 
 describe("tickets", () => {
+  it("put what is held back last", () => {
+    const held = { code: "inhibited", pages: false, text: { en: "", zh: "" }, until: null, ticket: null };
+    const tickets = [ticket(1), ticket(2, { held, severity: "critical" }), ticket(3, { severity: "minor" })];
+    expect(order(tickets, "open").map(({ number }) => number)).toEqual([1, 3, 2]);
+  });
+
   it("put people in danger first, then the unanswered, then the newest", () => {
     const tickets = [
       ticket(1),

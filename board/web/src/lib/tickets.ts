@@ -9,14 +9,18 @@ export function merge(known: TicketSummary | undefined, heard: TicketSummary): T
   return known && known.version > heard.version ? known : heard;
 }
 
-/** Open tickets: people in danger first, then what nobody has answered for, then the newest. Others: the newest. */
+/** Open tickets: people in danger first, then the gravest, what nobody has answered for, the newest; what is held back
+ * last. Others: the newest. */
 export function order(tickets: TicketSummary[], state: "open" | "closed" | "all"): TicketSummary[] {
   const newest = (a: TicketSummary, b: TicketSummary) => b.number - a.number;
   if (state !== "open") return tickets.sort(newest);
+  // What explains it stands above; what is held back waits at the end.
+  const held = (ticket: TicketSummary) => (ticket.held && ticket.held.code !== "group_wait" ? 1 : 0);
   const waiting = (ticket: TicketSummary) => (ticket.status === "open" ? 0 : 1);
   return tickets.sort(
     (a, b) =>
       Number(b.life_safety) - Number(a.life_safety) ||
+      held(a) - held(b) ||
       RANK[a.severity] - RANK[b.severity] ||
       waiting(a) - waiting(b) ||
       newest(a, b),

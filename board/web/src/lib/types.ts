@@ -69,6 +69,58 @@ export interface Milestone {
   actor?: Actor;
   proof?: Text;
 }
+/** Why people are paged, or are not. */
+export interface Decision {
+  code: string;
+  pages: boolean;
+  text: Text;
+  until: string | null;
+  ticket: string | null;
+}
+export interface TicketRef {
+  id: string;
+  number: number;
+  title: Text;
+  device: DeviceRef | null;
+}
+export type Occupancy = "trapped" | "inside" | "likely" | "unknown" | "empty";
+/** A lift of a ticket that concerns several. */
+export interface Lift {
+  device: DeviceRef;
+  occupancy: Occupancy;
+  reason: Text;
+  between_floors: boolean | null;
+  floor: number | null;
+  since: string | null;
+  as_of: string | null;
+  entrapment: TicketRef | null;
+}
+export interface Silence {
+  id: string;
+  author: string;
+  reason: string;
+  matchers: Record<string, string[]>;
+  starts_at: string;
+  ends_at: string;
+  created_at: string;
+  ended_by: string | null;
+  state: "pending" | "active" | "ended";
+}
+export interface SilencePreview {
+  alerts: number;
+  devices: number;
+  life_safety: number;
+  covered: {
+    alert: string;
+    device: DeviceRef;
+    rule: string;
+    title: Text;
+    severity: Severity;
+    raised_at: string;
+    life_safety: boolean;
+    ticket: TicketRef | null;
+  }[];
+}
 export interface TicketSummary {
   id: string;
   number: number;
@@ -89,6 +141,8 @@ export interface TicketSummary {
   alerts_open: number;
   alerts_total: number;
   devices_affected: number;
+  held: Decision | null;
+  hold_open: string | null;
   assignee: PersonRef | null;
   affected: { total: number; inside: number };
   version: number;
@@ -136,7 +190,9 @@ export interface Alert {
 }
 export type What =
   | { type: "opened" | "exhausted" | "declined" | "overdue" }
-  | { type: "alert_raised"; alert: string; device: string; title: Text; reason: Text }
+  | { type: "alert_raised"; alert: string; device: string; title: Text; reason: Text; decision?: Decision }
+  | { type: "decided"; decision: Decision }
+  | { type: "held_open"; until: string }
   | { type: "alert_cleared"; alert: string; device: string; title: Text }
   | { type: "milestone"; milestone: MilestoneKind; proof: Text }
   | { type: "paged"; person: PersonRef; level: number; channels: Channel[] }
@@ -173,7 +229,7 @@ export interface Message {
   to: string | null;
   channel: Channel;
   address: string;
-  purpose: "page" | "stand_down" | "care_link" | "progress" | "notice" | "answer";
+  purpose: "page" | "stand_down" | "care_link" | "progress" | "notice" | "update" | "answer";
   state: "pending" | "sent" | "cancelled" | "dead" | "delivered" | "answered";
   attempts: number;
   created_at: string;
@@ -196,6 +252,8 @@ export interface TicketDetail extends TicketSummary {
   messages: Message[];
   runbook: Runbook | null;
   forecast: Forecast | null;
+  lifts: Lift[];
+  explains: TicketRef[];
   actions: ActionCode[];
 }
 export interface DeviceSummary {

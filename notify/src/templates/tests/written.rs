@@ -11,7 +11,7 @@ fn mails(language: Language) -> String {
         message.content.milestone = match purpose {
             Purpose::StandDown => Some(MilestoneKind::Dispatched),
             Purpose::Progress => Some(MilestoneKind::Released),
-            Purpose::Page | Purpose::CareLink | Purpose::Notice | Purpose::Answer => None,
+            Purpose::Page | Purpose::CareLink | Purpose::Notice | Purpose::Update | Purpose::Answer => None,
         };
         let Rendered::Email { subject, text, html } = render(&message, &options()) else { panic!("not an e-mail") };
         assert!(html.contains(message.content.link.as_deref().unwrap()));
