@@ -4,6 +4,7 @@ pub mod backtest;
 pub mod devices;
 pub mod export;
 pub mod organisation;
+pub mod outages;
 pub mod simulate;
 pub mod users;
 

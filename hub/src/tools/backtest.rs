@@ -1,9 +1,12 @@
-//! `liftline backtest`: replays recorded data through the shipped detectors and forecasts and prints a scorecard.
+//! `liftline backtest`: replays recorded data through the shipped detectors and forecasts, or through failure models by
+//! a protocol, and prints a scorecard.
+
+pub mod wmata;
 
 use std::{collections::BTreeMap, path::PathBuf, str::FromStr, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use firmware_sim::{replay::ReplayPlan, wire::Report};
 use model::{Body, ChannelId, Device, DeviceId, Entry, OrgId, Sample, SiteId, Timestamp};
 use predict::backtest::{self, Failure, Options};
@@ -16,7 +19,10 @@ pub struct Backtest {
     /// How the recording is read: a mapping TOML file, or the name of one that comes with the simulator.
     #[arg(long, default_value = "ims_bearing")]
     pub mapping: String,
-    /// The CSV (or .csv.gz) file of the recording.
+    /// Score failure models by a protocol instead; --data is then a folder.
+    #[arg(long)]
+    pub protocol: Option<ProtocolName>,
+    /// The CSV (or .csv.gz) file of the recording, or the folder of a protocol.
     #[arg(long)]
     pub data: PathBuf,
     /// Profile files or folders beside the shipped ones.
@@ -28,7 +34,20 @@ pub struct Backtest {
     /// A detection counts if it came within this time before the failure.
     #[arg(long, value_parser = model::duration::parse)]
     pub horizon: Option<std::time::Duration>,
+    /// The options of a protocol.
+    #[command(flatten)]
+    pub spans: wmata::Protocol,
 }
+
+/// How failure models are scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolName {
+    /// An outage log: units.csv and unit_statuses*.csv.
+    Wmata,
+}
+
+/// What --protocol foresees unless told otherwise.
+const DAY_AHEAD: std::time::Duration = std::time::Duration::from_hours(24);
 
 /// A device and the time it failed.
 #[derive(Debug, Clone)]
@@ -49,6 +68,10 @@ impl Backtest {
     /// # Errors
     /// If the recording cannot be read or names a profile that is not there.
     pub fn run(self) -> anyhow::Result<()> {
+        match self.protocol {
+            Some(ProtocolName::Wmata) => return self.spans.run(&self.data, self.horizon.unwrap_or(DAY_AHEAD)),
+            None => {}
+        }
         let profiles = Config::profiles(&self.profiles).map_err(all_problems)?;
         let plan = ReplayPlan::load(&self.mapping, &self.data, None)?;
         let failures: Vec<Failure> = self.failed.into_iter().map(|failed| failed.0).collect();
