@@ -7,6 +7,7 @@ pub mod devices;
 pub mod export;
 pub mod lab;
 pub mod organisation;
+pub mod outages;
 pub mod series;
 pub mod simulate;
 pub mod users;

@@ -1,4 +1,7 @@
-//! `liftline backtest`: replays recorded data through the shipped detectors and forecasts and prints a scorecard.
+//! `liftline backtest`: replays recorded data through the shipped detectors and forecasts, or through failure models by
+//! a protocol, and prints a scorecard.
+
+pub mod wmata;
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +30,7 @@ pub struct Backtest {
     /// How the recording is read: a mapping TOML file, or the name of one that comes with the simulator.
     #[arg(long, default_value = "ims_bearing")]
     pub mapping: String,
-    /// The CSV (or .csv.gz) file of the recording.
+    /// The CSV (or .csv.gz) file of the recording, or the folder of a protocol.
     #[arg(long, required_unless_present = "protocol")]
     pub data: Option<PathBuf>,
     /// Profile files or folders beside the shipped ones.
@@ -42,6 +45,9 @@ pub struct Backtest {
     /// The laboratory of --protocol sim.
     #[command(flatten)]
     pub lab: lab::LabOptions,
+    /// The spans of --protocol wmata.
+    #[command(flatten)]
+    pub spans: wmata::Protocol,
 }
 
 /// Whose rules a backtest follows.
@@ -53,7 +59,12 @@ pub enum Protocol {
     Skab,
     /// Simulated failures of lifts; no --data.
     Sim,
+    /// An outage log: a folder with units.csv and unit_statuses*.csv.
+    Wmata,
 }
+
+/// What --protocol foresees unless told otherwise.
+const DAY_AHEAD: std::time::Duration = std::time::Duration::from_hours(24);
 
 /// A device and the time it failed.
 #[derive(Debug, Clone)]
@@ -78,6 +89,7 @@ impl Backtest {
             Some(Protocol::Nab) => benchmarks::nab(self.folder()?),
             Some(Protocol::Skab) => benchmarks::skab(self.folder()?),
             Some(Protocol::Sim) => lab::run(&Config::profiles(&self.profiles).map_err(all_problems)?, &self.lab),
+            Some(Protocol::Wmata) => self.spans.run(self.folder()?, self.horizon.unwrap_or(DAY_AHEAD)),
             None => self.replay(),
         }
     }

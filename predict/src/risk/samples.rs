@@ -1,0 +1,101 @@
+//! Rows to learn from and to judge by: a unit at a moment, and when it failed next.
+
+use std::time::Duration;
+
+use model::Timestamp;
+
+use crate::{
+    history::{Feature, Fleet, Happening, HistoryError, State},
+    learn::Table,
+};
+
+/// A unit at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// The unit.
+    pub unit: usize,
+    /// Its group.
+    pub group: usize,
+    /// The moment.
+    pub at: Timestamp,
+    /// When it failed next, if it did. Never a feature.
+    pub next_failure: Option<Timestamp>,
+}
+
+impl Sample {
+    /// Whether it failed within `horizon` after the moment.
+    #[must_use]
+    pub fn failed_within(&self, horizon: Duration) -> bool {
+        self.next_failure.is_some_and(|at| at.since(self.at) <= horizon)
+    }
+}
+
+/// Samples and their features, in order of time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples {
+    /// The features' names and units.
+    pub features: Vec<Feature>,
+    /// The groups' names.
+    pub groups: Vec<String>,
+    /// The samples.
+    pub rows: Vec<Sample>,
+    /// Their features, row for row.
+    pub table: Table,
+}
+
+impl Samples {
+    /// Walks through a history and takes every unit that can be scored at each of the moments. `fleet` is fresh;
+    /// happenings and moments are in order of time.
+    ///
+    /// # Errors
+    /// [`HistoryError`] if they are not, or name an unknown unit.
+    pub fn walk(mut fleet: Fleet, happenings: &[Happening], moments: &[Timestamp]) -> Result<Self, HistoryError> {
+        let features = Fleet::describe(fleet.schema());
+        let groups = fleet.schema().groups.clone();
+        let mut failures: Vec<Vec<Timestamp>> = vec![Vec::new(); fleet.units().len()];
+        for happening in happenings {
+            if matches!(happening.state, State::Down { failure: true, .. })
+                && let Some(own) = failures.get_mut(happening.unit)
+            {
+                own.push(happening.at);
+            }
+        }
+        let mut table = Table::new(features.len());
+        let mut rows = Vec::new();
+        let mut coming = happenings.iter().peekable();
+        for now in moments {
+            while let Some(happening) = coming.next_if(|happening| happening.at <= *now) {
+                fleet.observe(happening)?;
+            }
+            for known in fleet.features(*now)? {
+                let own = &failures[known.unit];
+                let next_failure = own.get(own.partition_point(|at| at <= now)).copied();
+                let group = fleet.units()[known.unit].group;
+                rows.push(Sample { unit: known.unit, group, at: *now, next_failure });
+                // The row has as many values as there are features: both come from one place.
+                if table.push(&known.values).is_err() {
+                    rows.pop();
+                }
+            }
+        }
+        Ok(Self { features, groups, rows, table })
+    }
+
+    /// The positions of samples that a test picks.
+    pub fn positions(&self, pick: impl Fn(&Sample) -> bool) -> Vec<usize> {
+        (0..self.rows.len()).filter(|n| pick(&self.rows[*n])).collect()
+    }
+}
+
+/// The longest time without any happening between two moments, both counted as happenings. Times are sorted.
+#[must_use]
+pub fn longest_silence(times: &[Timestamp], from: Timestamp, to: Timestamp) -> Duration {
+    let inside = times.partition_point(|at| *at <= from)..times.partition_point(|at| *at <= to);
+    let mut last = from;
+    let mut longest = Duration::ZERO;
+    for at in times.get(inside).unwrap_or_default().iter().chain([&to]) {
+        longest = longest.max(at.since(last));
+        last = *at;
+    }
+    longest
+}
