@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
@@ -61,7 +62,7 @@ fn child_appends_until_it_is_killed() {
         for batch in 0.. {
             let start = first + batch * 20;
             journal.append((start..start + 20).map(entry).collect::<Vec<_>>()).await.unwrap();
-            println!("acknowledged {}", start + 19);
+            println!("acknowledged {start}");
             std::io::stdout().flush().unwrap();
         }
     });
@@ -72,7 +73,7 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
     let seed = 0x11f7;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let dir = tempfile::tempdir().unwrap();
-    let mut acknowledged = 0;
+    let mut acknowledged = BTreeSet::new();
     for round in 0..8 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["child_appends_until_it_is_killed", "--exact", "--nocapture"])
@@ -82,8 +83,8 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut heard = |line: std::io::Result<String>| {
-            if let Some(n) = line.unwrap().split("acknowledged ").nth(1).and_then(|n| n.parse().ok()) {
-                acknowledged = n;
+            if let Some(start) = line.unwrap().split("acknowledged ").nth(1).and_then(|n| n.parse::<u64>().ok()) {
+                acknowledged.extend(start..start + 20);
             }
         };
         for line in lines.by_ref().take(random.random_range(3..60)) {
@@ -96,15 +97,13 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
         let journal = open(dir.path());
         let found = sequences(&journal);
         assert_eq!(journal.stats().damaged_entries, 0, "seed {seed}, round {round}");
-        let expected: Vec<u64> = (1..=found.last().copied().unwrap_or(0)).collect();
-        assert_eq!(found, expected, "seed {seed}, round {round}: an entry is missing or doubled");
-        assert!(
-            found.last().copied().unwrap_or(0) >= acknowledged,
-            "seed {seed}, round {round}: {acknowledged} was acknowledged, the journal ends at {:?}",
-            found.last()
-        );
+        // Of the batch that nobody was told of, one lane may be there and the other not.
+        let once: BTreeSet<u64> = found.iter().copied().collect();
+        assert_eq!(once.len(), found.len(), "seed {seed}, round {round}: an entry is there twice");
+        let lost: Vec<&u64> = acknowledged.difference(&once).collect();
+        assert!(lost.is_empty(), "seed {seed}, round {round}: acknowledged and lost: {lost:?}");
     }
-    assert!(acknowledged > 100, "the child never got to work");
+    assert!(acknowledged.len() > 100, "the child never got to work");
 }
 
 #[test]
