@@ -1,7 +1,8 @@
 //! The section `[gateway]` of the configuration.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use model::{ProfileId, codes::CodeBook};
 use serde::Deserialize;
 
 use crate::DecodeOptions;
@@ -27,6 +28,23 @@ pub struct GatewayConfig {
     pub broker: Option<BrokerConfig>,
     /// The hub's own broker.
     pub front_door: Option<FrontDoorConfig>,
+    /// Devices that send a regulator's or a controller's own codes.
+    pub codes: CodesConfig,
+    /// The tables of those codes, read by the hub.
+    #[serde(skip)]
+    pub code_book: CodeBook,
+}
+
+/// Devices that send a regulator's or a controller's own codes instead of the profile's events.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CodesConfig {
+    /// Tables of codes beside the ones that come with the hub. One with the same id replaces it.
+    pub files: Vec<PathBuf>,
+    /// The code set of every device of a profile.
+    pub profiles: BTreeMap<ProfileId, String>,
+    /// The code set of one device, or of all whose names begin with what stands before a `*`.
+    pub devices: BTreeMap<String, String>,
 }
 
 impl Default for GatewayConfig {
@@ -37,6 +55,8 @@ impl Default for GatewayConfig {
             future_tolerance: Duration::from_secs(300),
             broker: None,
             front_door: None,
+            codes: CodesConfig::default(),
+            code_book: CodeBook::default(),
         }
     }
 }
@@ -196,6 +216,7 @@ impl GatewayConfig {
             prefix: self.prefix.clone(),
             max_payload: self.max_payload,
             future_tolerance: self.future_tolerance,
+            codes: self.code_book.clone(),
         }
     }
 }

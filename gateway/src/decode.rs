@@ -4,10 +4,14 @@
 mod visit;
 
 mod answers;
+mod codes;
 mod records;
 mod time;
 
-use model::{Body, CommandId, DeviceId, Directory, Entry, Event, Profile, Reject, RejectReason, Sample};
+use model::{
+    Body, CommandId, DeviceId, Directory, Entry, Event, Profile, Reject, RejectReason, Sample,
+    codes::{CodeBook, CodeTable},
+};
 
 use crate::{
     inbound::Message,
@@ -31,6 +35,8 @@ pub struct DecodeOptions {
     pub max_payload: usize,
     /// How far ahead of the hub's clock a device's time may lie.
     pub future_tolerance: std::time::Duration,
+    /// Which device speaks which code set.
+    pub codes: CodeBook,
 }
 
 /// A part of a message that cannot be used: the class and the sentence.
@@ -128,13 +134,14 @@ fn address<'a>(
 
 fn body(options: &DecodeOptions, profile: &Profile, leaf: Leaf<'_>, out: &mut Output<'_>) {
     let message = out.message;
+    let codes = out.device.as_ref().and_then(|device| options.codes.of(device, &profile.id));
     match leaf {
-        Leaf::Telemetry => match records::read(&message.payload, profile, Shape::Sample) {
+        Leaf::Telemetry => match records::read(&message.payload, profile, codes, Shape::Sample) {
             Ok(items) => items.into_iter().for_each(|item| sample(options, item, out)),
             Err(problem) => out.reject(problem),
         },
-        Leaf::Events => match records::read(&message.payload, profile, Shape::Event) {
-            Ok(items) => items.into_iter().for_each(|item| event(options, profile, item, out)),
+        Leaf::Events => match records::read(&message.payload, profile, codes, Shape::Event) {
+            Ok(items) => items.into_iter().for_each(|item| event(options, profile, codes, item, out)),
             Err(problem) => out.reject(problem),
         },
         // An empty payload is how a retained message is cleared.
@@ -161,10 +168,18 @@ fn sample(options: &DecodeOptions, item: Item, out: &mut Output<'_>) {
     }
 }
 
-fn event(options: &DecodeOptions, profile: &Profile, item: Item, out: &mut Output<'_>) {
+fn event(options: &DecodeOptions, profile: &Profile, codes: Option<&CodeTable>, item: Item, out: &mut Output<'_>) {
     let Some(record) = take_record(item, out) else { return };
-    let Record { ts, code, seq, values, problems, .. } = record;
-    let code = code.unwrap_or_default();
+    let Record { ts, code, seq, mut values, problems, .. } = record;
+    let mut code = code.unwrap_or_default();
+    if let Some(table) = codes {
+        let read = codes::read(table, profile, &code);
+        values.extend(read.original);
+        code = read.event;
+        if let Some(problem) = read.problem {
+            out.reject(problem);
+        }
+    }
     if profile.event(&code).is_none() {
         let known = profile.events.iter().map(|event| event.code.as_str());
         let detail = unknown("event", &quote(&code), profile, known);

@@ -18,7 +18,7 @@ mod topic;
 mod window;
 
 pub use broker::{BrokerLink, LinkState};
-pub use config::{BrokerConfig, ConfigError, FrontDoorConfig, GatewayConfig, MAX_PACKET, ProtocolVersion};
+pub use config::{BrokerConfig, CodesConfig, ConfigError, FrontDoorConfig, GatewayConfig, MAX_PACKET, ProtocolVersion};
 pub use decode::{DecodeOptions, decode, device_of};
 pub use downlink::{Downlink, commands_topic};
 pub use front_door::{Credentials, FrontDoor, secret_hash};

@@ -70,6 +70,24 @@ pub enum Command {
         #[command(subcommand)]
         what: Export,
     },
+    /// Show the code sets, or export events in a regulator's codes, as CSV to standard output.
+    Codes {
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigArg,
+        /// The organisation; may be left out if there is only one.
+        #[arg(long)]
+        organisation: Option<String>,
+        /// The code set, such as cn_upload.
+        #[arg(long)]
+        set: String,
+        /// Write the events of the devices instead of the table.
+        #[arg(long)]
+        events: bool,
+        /// Only the events of this device.
+        #[arg(long, requires = "events")]
+        device: Option<DeviceId>,
+    },
     /// Register and list devices.
     Device {
         /// The configuration.
@@ -216,6 +234,26 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             out.flush()?;
             store.close().await;
             eprintln!("Exported {written} rows.");
+            Ok(())
+        }
+        Command::Codes { config, organisation, set, events, device } => {
+            let out = &mut std::io::BufWriter::new(std::io::stdout().lock());
+            if !events {
+                let (loaded, _) = tools::load_config(&config.config)?;
+                let tables = crate::codes::tables(&loaded.gateway.codes.files)?;
+                tools::codes::show(crate::codes::find(&tables, &set)?.as_ref(), out)?;
+                out.flush()?;
+                return Ok(());
+            }
+            let (store, loaded, _) = tools::attach(&config.config).await?;
+            let org = tools::export::organisation(&store, organisation.as_deref()).await?;
+            let tables = crate::codes::tables(&loaded.gateway.codes.files)?;
+            let table = crate::codes::find(&tables, &set)?;
+            let exported = tools::codes::export(&store, &table, org, device.as_ref(), out).await?;
+            out.flush()?;
+            store.close().await;
+            let (rows, without) = (exported.rows, exported.without_code);
+            eprintln!("Exported {rows} events; {without} of them have no code in \"{set}\".");
             Ok(())
         }
         Command::Device { config, organisation, action } => {

@@ -172,8 +172,20 @@ impl Config {
         for profile in &mut config.hub.profiles {
             *profile = base.join(&*profile);
         }
+        for table in &mut config.gateway.codes.files {
+            *table = base.join(&*table);
+        }
         let mut errors = Vec::new();
         let profiles = load_profiles(&config.hub.profiles, &mut errors);
+        match crate::codes::book(&config.gateway.codes, &profiles) {
+            Ok(book) => config.gateway.code_book = book,
+            Err(error) => errors.push(ConfigError {
+                file: file.to_owned(),
+                line: line_of(text, "gateway.codes"),
+                message: error.to_string(),
+                remedy: "see docs/codes.md".to_owned(),
+            }),
+        }
         config.check(file, text, &profiles, &mut errors);
         if errors.is_empty() { Ok((config, profiles)) } else { Err(errors) }
     }

@@ -3,6 +3,7 @@
 pub mod callbacks;
 pub mod cli;
 pub mod clock;
+pub mod codes;
 pub mod config;
 pub mod demo;
 pub mod emergency;

@@ -2,6 +2,7 @@
 
 pub mod backtest;
 pub mod benchmarks;
+pub mod codes;
 pub mod detect;
 pub mod devices;
 pub mod export;

@@ -5,6 +5,7 @@
 //! may use it.
 
 pub mod alert;
+pub mod codes;
 pub mod duration;
 pub mod entry;
 pub mod id;

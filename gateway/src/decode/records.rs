@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use model::{ChannelId, Profile, RejectReason, Value, profile::Channel, profile::ChannelKind};
+use model::{ChannelId, Profile, RejectReason, Value, codes::CodeTable, profile::Channel, profile::ChannelKind};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{MAX_REJECTS, Problem, quote, time::Stamp, unknown};
@@ -72,9 +72,14 @@ pub(super) enum Item {
 }
 
 /// Reads a payload.
-pub(super) fn read(payload: &[u8], profile: &Profile, shape: Shape) -> Result<Vec<Item>, Problem> {
+pub(super) fn read(
+    payload: &[u8],
+    profile: &Profile,
+    codes: Option<&CodeTable>,
+    shape: Shape,
+) -> Result<Vec<Item>, Problem> {
     let mut json = serde_json::Deserializer::from_slice(payload);
-    let items = Document { profile, shape }.deserialize(&mut json).and_then(|items| json.end().map(|()| items));
+    let items = Document { profile, codes, shape }.deserialize(&mut json).and_then(|items| json.end().map(|()| items));
     match items {
         Ok(items) if items.is_empty() => {
             Err((RejectReason::WrongShape, format!("the array is empty; {}", shape.remedy())))
@@ -92,6 +97,7 @@ pub(super) fn read(payload: &[u8], profile: &Profile, shape: Shape) -> Result<Ve
 /// The whole payload.
 struct Document<'p> {
     profile: &'p Profile,
+    codes: Option<&'p CodeTable>,
     shape: Shape,
 }
 
@@ -105,12 +111,14 @@ impl<'de> Visitor<'de> for Document<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        Ok(vec![Element { profile: self.profile, shape: self.shape }.visit_map(map)?])
+        Ok(vec![Element { profile: self.profile, codes: self.codes, shape: self.shape }.visit_map(map)?])
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(Element { profile: self.profile, shape: self.shape })? {
+        while let Some(item) =
+            list.next_element_seed(Element { profile: self.profile, codes: self.codes, shape: self.shape })?
+        {
             items.push(item);
         }
         Ok(items)
@@ -126,6 +134,7 @@ fn not_an_object(what: &str, found: &str, shape: Shape) -> Item {
 /// One object of the payload.
 struct Element<'p> {
     profile: &'p Profile,
+    codes: Option<&'p CodeTable>,
     shape: Shape,
 }
 
@@ -159,7 +168,12 @@ impl<'de> Visitor<'de> for Element<'_> {
                 },
                 Name::Values => {
                     record.has_values = true;
-                    map.next_value_seed(Values { profile: self.profile, shape: self.shape, record: &mut record })?;
+                    map.next_value_seed(Values {
+                        profile: self.profile,
+                        codes: self.codes,
+                        shape: self.shape,
+                        record: &mut record,
+                    })?;
                 }
                 Name::Code => {
                     record.stray.get_or_insert_with(|| "code".to_owned());
@@ -316,12 +330,26 @@ impl<'de> Visitor<'de> for Code {
         Ok(Ok(code.to_owned()))
     }
 
-    visit_rest!(self, found => Err(found); bool number null list object);
+    /// Code sets are numbers to many senders.
+    fn visit_u64<E: Error>(self, code: u64) -> Result<Self::Value, E> {
+        Ok(Ok(code.to_string()))
+    }
+
+    visit_rest!(self, found => Err(found); bool null list object);
+
+    fn visit_i64<E: Error>(self, code: i64) -> Result<Self::Value, E> {
+        Ok(Err(format!("the number {code}")))
+    }
+
+    fn visit_f64<E: Error>(self, code: f64) -> Result<Self::Value, E> {
+        Ok(Err(format!("the number {code}")))
+    }
 }
 
 /// The object of channels and their values.
 struct Values<'p, 'r> {
     profile: &'p Profile,
+    codes: Option<&'p CodeTable>,
     shape: Shape,
     record: &'r mut Record,
 }
@@ -358,7 +386,7 @@ impl<'de> Visitor<'de> for Values<'_, '_> {
                     continue;
                 }
             };
-            match map.next_value_seed(Reading(channel))? {
+            match map.next_value_seed(Reading(channel, self.codes))? {
                 // Of a channel named twice the last value counts, as in most JSON readers.
                 Ok(value) => match values.iter_mut().find(|(id, _)| *id == channel.id) {
                     Some(slot) => slot.1 = value,
@@ -396,13 +424,18 @@ impl<'p> Visitor<'_> for ChannelName<'p> {
 }
 
 /// A channel's value, checked.
-struct Reading<'p>(&'p Channel);
+struct Reading<'p>(&'p Channel, Option<&'p CodeTable>);
 
 any_seed!(Reading<'_> => Result<Value, Problem>);
 
 impl Reading<'_> {
     fn check(&self, value: Value) -> Result<Value, Problem> {
         use model::profile::Misfit;
+        if let (ChannelKind::State { .. }, Some(codes)) = (&self.0.kind, self.1)
+            && let Some(known) = codes.read_state(self.0.id.as_str(), &value.to_string())
+        {
+            return Ok(Value::Text(known.state.as_str().into()));
+        }
         match self.0.check(&value) {
             Ok(()) => Ok(value),
             Err(misfit @ Misfit::Range { .. }) => Err((RejectReason::OutOfRange, misfit.to_string())),

@@ -4,6 +4,7 @@ use super::*;
 use bytes::Bytes;
 use model::{Device, Entry, Lane, OrgId, Profile, SiteId, Timestamp};
 
+mod codes;
 mod properties;
 
 const PROFILE: &str = r#"
@@ -62,7 +63,12 @@ fn directory() -> Directory {
 }
 
 fn options() -> DecodeOptions {
-    DecodeOptions { prefix: "liftline".to_owned(), max_payload: 4096, future_tolerance: Duration::from_secs(300) }
+    DecodeOptions {
+        prefix: "liftline".to_owned(),
+        max_payload: 4096,
+        future_tolerance: Duration::from_secs(300),
+        codes: model::codes::CodeBook::default(),
+    }
 }
 
 fn run(topic: impl AsRef<[u8]>, payload: impl AsRef<[u8]>, sender: Option<&str>) -> Vec<Entry> {
@@ -280,7 +286,7 @@ fn events_are_read_and_an_alarm_survives_a_wrong_clock() {
     assert_eq!(events(r#"{"ts":1}"#), ["wrong_shape: \"code\" is missing; write {\"ts\":<ms>,\"code\":\"<event>\"}"]);
     assert_eq!(
         events(r#"{"code":4}"#),
-        ["wrong_shape: \"code\" is the number 4; write {\"ts\":<ms>,\"code\":\"<event>\"}"]
+        ["unknown_event: event \"4\" is not in profile \"lift\"; did you mean \"alarm_button\"?"]
     );
     assert_eq!(
         events(r#"{"ts":1772352000,"code":"alarm_button"}"#),

@@ -21,7 +21,12 @@ use model::{Body, Device, DeviceId, Directory, Entry, OrgId, Profile, SiteId, Ti
 use serde_json::Value as Json;
 
 fn options() -> DecodeOptions {
-    DecodeOptions { prefix: "liftline".to_owned(), max_payload: 256 * 1024, future_tolerance: Duration::from_secs(300) }
+    DecodeOptions {
+        prefix: "liftline".to_owned(),
+        max_payload: 256 * 1024,
+        future_tolerance: Duration::from_secs(300),
+        codes: model::codes::CodeBook::default(),
+    }
 }
 
 /// A directory in which these devices are lifts.
