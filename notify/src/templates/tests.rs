@@ -363,3 +363,17 @@ fn one_way_numbers_are_not_asked_to_reply_and_some_get_no_links() {
     let care = sms_of(&message(Language::Zh, MessageChannel::Sms, Purpose::CareLink), &bare);
     assert!(!care.contains("http") && care.contains("进展将在此告知"), "{care}");
 }
+
+#[test]
+fn whoever_has_the_job_is_told_that_its_group_grew() {
+    let told = |language, text: Localised| {
+        let mut message = message(language, MessageChannel::Sms, Purpose::Update);
+        message.content.kind = TicketKind::Outage;
+        message.content.device_name = String::new();
+        message.content.text = Some(text);
+        sms_of(&message, &options())
+    };
+    let text = || Localised::new("39 more joined; 40 are affected now.", "新增 39 台，现共 40 台受影响。");
+    insta::assert_snapshot!(told(Language::En, text()), @"SITE OUTAGE, East Tower: 39 more joined; 40 are affected now. https://lift.example.org/c/4fJkQ2mX9vRt7pLw #12-ab3f");
+    insta::assert_snapshot!(told(Language::Zh, text()), @"站点停运，东塔：新增 39 台，现共 40 台受影响。 https://lift.example.org/c/4fJkQ2mX9vRt7pLw #12-ab3f");
+}
