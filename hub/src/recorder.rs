@@ -64,13 +64,13 @@ impl Recorder {
         for lane in Lane::ALL {
             let at = self.journal.cursor(CONSUMER, lane).unwrap_or_default();
             let entries = self.journal.read(lane, at, MAX_BATCH)?;
-            let last = entries.last().map_or(at, |(last, _)| *last);
-            if !entries.is_empty() && !self.write(&entries, shutdown).await {
+            let (count, last) = (entries.len(), entries.last().map_or(at, |(last, _)| *last));
+            if count > 0 && !self.write(entries, shutdown).await {
                 return Ok(None);
             }
             // Also when nothing was read: a lane is trimmed only once every consumer has said where it stands.
             self.journal.set_cursor(CONSUMER, lane, last)?;
-            read += entries.len();
+            read += count;
             #[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^52")]
             gauge!("liftline_recorder_lag_entries", "lane" => lane.to_string())
                 .set(self.journal.head(lane).0.saturating_sub(last.0) as f64);
@@ -79,7 +79,8 @@ impl Recorder {
     }
 
     /// Writes until it succeeds; false if the shutdown came first.
-    async fn write(&self, entries: &[(Offset, Entry)], shutdown: &CancellationToken) -> bool {
+    async fn write(&self, entries: Vec<(Offset, Entry)>, shutdown: &CancellationToken) -> bool {
+        let count = entries.len() as u64;
         let directory = self.directory.borrow().clone();
         let mut batch = RecorderBatch::default();
         for (_, entry) in entries {
@@ -90,7 +91,7 @@ impl Recorder {
         loop {
             match self.store.record(&batch, self.clock.now()).await {
                 Ok(_) => {
-                    counter!("liftline_entries_recorded_total").increment(entries.len() as u64);
+                    counter!("liftline_entries_recorded_total").increment(count);
                     if failed {
                         info!("the database takes readings again; catching up");
                     }

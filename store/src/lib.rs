@@ -11,6 +11,7 @@ mod bulk;
 mod care;
 mod changes;
 mod commands;
+mod copy;
 mod db;
 mod delivery;
 mod desk_work;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     Change, RecordedReject, Result, Store, StoreError, commands,
+    copy::try_copy,
     db::{DbText, DbTime, Engine, Tx, at, document, execute, fetch_optional, int, statements, text},
     rejects,
     wide::{Column, ColumnKind, WideTable, safe},
@@ -81,27 +82,32 @@ pub struct RecorderBatch {
 impl RecorderBatch {
     /// Adds an entry of the journal. Values that came with an event are readings, too. Readings of a device that is not
     /// in the directory any more have no table to go to: they are counted and left out.
-    pub fn push(&mut self, entry: &Entry, directory: &Directory) {
-        if let Body::Reject(reject) = &entry.body {
-            let (received_at, device) = (entry.received_at, entry.device.clone());
-            self.rejects.push(RecordedReject { received_at, device, reject: reject.clone() });
+    pub fn push(&mut self, entry: Entry, directory: &Directory) {
+        let Entry { device, received_at, body } = entry;
+        let Some(device) = device else {
+            if let Body::Reject(reject) = body {
+                self.rejects.push(RecordedReject { received_at, device: None, reject });
+            }
             return;
+        };
+        if !matches!(body, Body::Reject(_)) {
+            match self.seen.get_mut(&device) {
+                Some(seen) => *seen = (*seen).max(received_at),
+                None => drop(self.seen.insert(device.clone(), received_at)),
+            }
         }
-        let Some(device) = &entry.device else { return };
-        let seen = self.seen.entry(device.clone()).or_insert(entry.received_at);
-        *seen = (*seen).max(entry.received_at);
-        match &entry.body {
-            Body::Sample(sample) => self.push_row(directory, device, sample.time, sample.seq, &sample.values),
+        match body {
+            Body::Sample(sample) => self.push_row(directory, &device, sample.time, sample.seq, sample.values),
             Body::Event(event) => {
                 if !event.values.is_empty() {
-                    self.push_row(directory, device, event.time, event.seq, &event.values);
+                    self.push_row(directory, &device, event.time, event.seq, event.values.clone());
                 }
-                let (device, event) = (device.clone(), event.clone());
-                self.events.push(RecordedEvent { device, event, received_at: entry.received_at });
+                self.events.push(RecordedEvent { device, event, received_at });
             }
-            Body::Status(status) => self.statuses.push((device.clone(), *status)),
-            Body::CommandResult(result) => self.results.push((device.clone(), result.clone())),
-            Body::Reject(_) | Body::Emergency(_) => {}
+            Body::Status(status) => self.statuses.push((device, status)),
+            Body::CommandResult(result) => self.results.push((device, result)),
+            Body::Reject(reject) => self.rejects.push(RecordedReject { received_at, device: Some(device), reject }),
+            Body::Emergency(_) => {}
         }
     }
 
@@ -111,12 +117,12 @@ impl RecorderBatch {
         device: &DeviceId,
         time: Timestamp,
         seq: Option<u64>,
-        values: &[(ChannelId, Value)],
+        values: Vec<(ChannelId, Value)>,
     ) {
         match directory.devices.get(device) {
             Some(known) => {
                 let (device, profile) = (device.clone(), known.profile.clone());
-                self.rows.push(Row { device, profile, time, seq, values: values.to_vec() });
+                self.rows.push(Row { device, profile, time, seq, values });
             }
             None => metrics::counter!("liftline_readings_unplaced_total").increment(1),
         }
@@ -229,52 +235,57 @@ impl Store {
 }
 
 /// A row of the table: one cell per column.
-struct Cells<'a> {
-    device: &'a str,
-    time: DbTime,
-    seq: Option<i64>,
-    values: Vec<Option<&'a Value>>,
+pub(crate) struct Cells<'a> {
+    pub(crate) device: &'a str,
+    pub(crate) time: DbTime,
+    pub(crate) seq: Option<i64>,
+    pub(crate) values: Vec<Option<&'a Value>>,
 }
 
 /// Makes one row of all messages of the same device and time, the later value of a channel winning, sorted by key: one
 /// statement may touch a row only once, and two writers that lock rows in the same order cannot deadlock.
 fn merge<'a>(table: &WideTable, rows: &[&'a Row]) -> Vec<Cells<'a>> {
-    let mut merged: BTreeMap<(&str, DbTime), Cells<'a>> = BTreeMap::new();
-    for row in rows {
-        let key = (row.device.as_str(), at(row.time));
-        let cells = merged.entry(key).or_insert_with(|| Cells {
-            device: row.device.as_str(),
-            time: at(row.time),
-            seq: None,
-            values: vec![None; table.columns.len()],
-        });
+    let mut sorted = rows.to_vec();
+    // Stable: messages of the same key stay in the order in which they came.
+    sorted.sort_by(|a, b| a.device.as_str().cmp(b.device.as_str()).then(at(a.time).cmp(&at(b.time))));
+    let mut merged: Vec<Cells<'a>> = Vec::with_capacity(sorted.len());
+    for row in sorted {
+        let (device, time) = (row.device.as_str(), at(row.time));
+        if merged.last().is_none_or(|last| last.device != device || last.time != time) {
+            merged.push(Cells { device, time, seq: None, values: vec![None; table.columns.len()] });
+        }
+        let Some(cells) = merged.last_mut() else { continue };
         cells.seq = row.seq.map(int).or(cells.seq);
+        let mut guess = 0;
         for (channel, value) in &row.values {
-            match table.index.get(channel) {
-                Some(&index) => cells.values[index] = Some(value),
+            match table.position(channel, guess) {
+                Some(index) => {
+                    cells.values[index] = Some(value);
+                    guess = index + 1;
+                }
                 // The profile lost the channel after the message was decoded: there is no column for it.
                 None => metrics::counter!("liftline_readings_unplaced_total").increment(1),
             }
         }
     }
-    merged.into_values().collect()
+    merged
 }
 
-fn number(value: Option<&Value>) -> Option<f64> {
+pub(crate) fn number(value: Option<&Value>) -> Option<f64> {
     value.and_then(|value| match value {
         Value::Number(number) => Some(*number),
         Value::Bool(_) | Value::Text(_) => None,
     })
 }
 
-fn truth(value: Option<&Value>) -> Option<bool> {
+pub(crate) fn truth(value: Option<&Value>) -> Option<bool> {
     value.and_then(|value| match value {
         Value::Bool(flag) => Some(*flag),
         Value::Number(_) | Value::Text(_) => None,
     })
 }
 
-fn words(value: Option<&Value>) -> Option<DbText<'_>> {
+pub(crate) fn words(value: Option<&Value>) -> Option<DbText<'_>> {
     value.and_then(|value| match value {
         Value::Text(words) => Some(text(words)),
         Value::Number(_) | Value::Bool(_) => None,
@@ -285,6 +296,9 @@ async fn write_table(tx: &mut Tx, table: &WideTable, rows: &[Cells<'_>]) -> Resu
     let failed = |source| StoreError::Query { what: "writing readings", source };
     match tx.on() {
         Engine::Postgres(on) => {
+            if let Some(written) = try_copy(&mut *on, table, rows).await.map_err(failed)? {
+                return Ok(written);
+            }
             let Some((_, statement)) = table.inserts.first() else { return Ok(0) };
             let column = |index: usize| rows.iter().map(move |row| row.values[index]);
             let mut query = sqlx::query(safe(statement))

@@ -10,6 +10,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::{
     Result, Store, StoreError,
+    copy::Pause,
     db::{Db, Engine, Tx, execute, fetch_all, int, statements},
 };
 
@@ -112,6 +113,10 @@ pub(crate) struct WideTable {
     pub(crate) index: HashMap<ChannelId, usize>,
     /// With how many rows at once (0: as arrays), the most first.
     pub(crate) inserts: Vec<(usize, Text)>,
+    /// COPY into it (PostgreSQL only).
+    pub(crate) copy: Option<Text>,
+    /// Whether that is tried.
+    pub(crate) pause: Pause,
     /// Every column of a device in a span: device, from, to, limit.
     pub(crate) select: Text,
     /// The time of the row so many rows back: device, how many.
@@ -184,6 +189,9 @@ impl WideTable {
         Self {
             index,
             inserts,
+            copy: postgres
+                .then(|| format!("COPY {table} (device, time, seq{all}) FROM STDIN (FORMAT binary)").into()),
+            pause: Pause::default(),
             select: format!(
                 "SELECT time, seq{all} FROM {table} WHERE device = $1 AND time >= $2 AND time < $3 ORDER BY time LIMIT $4"
             )
@@ -193,6 +201,15 @@ impl WideTable {
             delete: format!("DELETE FROM {table} WHERE device = $1 AND time < $2").into(),
             regclass: table.into(),
             columns,
+        }
+    }
+
+    /// Where a channel's column is. Messages name channels in the order of the profile as a rule: `guess` is looked at
+    /// first.
+    pub(crate) fn position(&self, channel: &ChannelId, guess: usize) -> Option<usize> {
+        match self.columns.get(guess) {
+            Some(column) if column.channel == *channel => Some(guess),
+            Some(_) | None => self.index.get(channel).copied(),
         }
     }
 

@@ -124,7 +124,8 @@ pub fn run(dir: &Path, options: &Options) -> anyhow::Result<()> {
         line("messages stored", &format!("{}", database.rows().await?), "");
         anyhow::Ok(())
     })?;
-    hub.complaints()
+    hub.tell_warnings();
+    Ok(())
 }
 
 async fn connect_all(target: &Target, connections: usize) -> anyhow::Result<Vec<TcpStream>> {
