@@ -11,6 +11,7 @@
 
 pub mod backtest;
 pub mod baseline;
+mod beside;
 mod bucket;
 mod detector;
 mod finding;

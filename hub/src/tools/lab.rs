@@ -14,7 +14,7 @@ use firmware_sim::{
 };
 use model::{
     AlertChange, AlertSource, Body, ChannelId, Device, DeviceId, Entry, Event, OrgId, Profile, Sample, SiteId,
-    Timestamp,
+    Timestamp, profile::DetectorMethod,
 };
 use predict::{
     Predictor,
@@ -33,7 +33,7 @@ const START: &str = "2025-03-03T00:00:00Z";
 #[derive(Debug, Clone, Args)]
 pub struct LabOptions {
     /// Seed of the simulated lives. Only seed 1 with development ranges was looked at while the profile was tuned.
-    #[arg(long, default_value_t = 1001)]
+    #[arg(long, default_value_t = 3001)]
     pub lab_seed: u64,
     /// From which ranges onsets, speeds, noise, seasons and traffic are drawn.
     #[arg(long, value_enum, default_value_t = LabRanges::HeldOut)]
@@ -119,10 +119,16 @@ struct Found {
 impl Found {
     /// True if it speaks of something in which the mode shows.
     fn fits(&self, mode: Mode, profile: &Profile) -> bool {
-        let detectors = profile.detectors.iter().map(|detector| (&detector.id, &detector.channel));
-        let forecasts = profile.forecasts.iter().map(|forecast| (&forecast.id, &forecast.channel));
-        match detectors.chain(forecasts).find(|(id, _)| id.as_str() == self.rule) {
-            Some((_, channel)) => mode.channels().contains(&channel.as_str()),
+        let shows = |channel: &ChannelId| mode.channels().contains(&channel.as_str());
+        if let Some(detector) = profile.detectors.iter().find(|detector| detector.id.as_str() == self.rule) {
+            let beside = match &detector.method {
+                DetectorMethod::Shift { .. } => None,
+                DetectorMethod::Novelty { beside, .. } => beside.as_ref(),
+            };
+            return shows(&detector.channel) || beside.is_some_and(shows);
+        }
+        match profile.forecasts.iter().find(|forecast| forecast.id.as_str() == self.rule) {
+            Some(forecast) => shows(&forecast.channel),
             None => mode.rules().contains(&self.rule.as_str()),
         }
     }
