@@ -322,7 +322,7 @@ pub struct Detector {
 }
 
 /// What a detector looks for.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DetectorMethod {
     /// A level that has left its own baseline for good.
@@ -336,6 +336,8 @@ pub enum DetectorMethod {
     Novelty {
         /// The anomaly score from which on it fires, 0.5 to 1.
         score: f64,
+        /// A channel that follows the same causes: what it lets expect is taken off before anything is scored.
+        beside: Option<ChannelId>,
     },
 }
 

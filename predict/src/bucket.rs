@@ -14,7 +14,7 @@ const BUCKET_US: i64 = micros(BUCKET);
 /// The values of one span.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bucket {
-    index: i64,
+    pub(crate) index: i64,
     pub(crate) mean: f64,
     count: u32,
     /// Event time of its first value, microseconds.

@@ -7,10 +7,12 @@
 //!
 //! # Memory
 //! Bounded per device whatever it sends: a detector keeps at most 256 numbers while it learns and a handful after
-//! that (about 2.2 KiB), a forecast at most 129 points of 24 bytes (about 3.2 KiB), and either the alert that stands.
+//! that (about 2.2 KiB), one that looks for novelty about 2.2 KiB for good, a forecast at most 129 points of 24 bytes
+//! (about 3.2 KiB), and each the alert that stands.
 
 pub mod backtest;
 pub mod baseline;
+mod beside;
 mod bucket;
 mod detector;
 mod finding;

@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
-use model::{Alert, AlertChange, AlertSource, Evidence, Observation, Timestamp, Value, profile::Detector};
+use model::{Alert, AlertChange, AlertSource, Evidence, Localised, Observation, Timestamp, Value, profile::Detector};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    beside::Beside,
     bucket::Bucket,
     detector::micros,
     finding::{self, Context, Kind},
@@ -22,6 +23,15 @@ const LEARNING: Duration = Duration::from_hours(7 * 24);
 /// How long nothing new may come before an alert is cleared.
 const CALM: Duration = Duration::from_hours(24);
 
+/// What the profile says of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Novelty<'a> {
+    /// The score from which on it fires.
+    pub(crate) line: f64,
+    /// What people call the channel that the watched one is looked at beside.
+    pub(crate) beside: Option<&'a Localised>,
+}
+
 /// Where one such detector stands on one device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct NewcomerState {
@@ -29,6 +39,7 @@ pub(crate) struct NewcomerState {
     last: i64,
     since: Option<i64>,
     bucket: Option<Bucket>,
+    beside: Beside,
     scorer: Scorer,
     /// When the last novelty came, while an alert stands.
     newest: i64,
@@ -42,6 +53,7 @@ impl NewcomerState {
             last: i64::MIN,
             since: None,
             bucket: None,
+            beside: Beside::default(),
             scorer: Scorer::new(1),
             newest: i64::MIN,
             standing: None,
@@ -58,11 +70,16 @@ impl NewcomerState {
         self.standing
     }
 
+    /// Takes one finite value of the channel that the watched one is looked at beside. Returns false if it is late.
+    pub(crate) fn take_beside(&mut self, time: i64, value: f64) -> bool {
+        self.beside.companion(time, value)
+    }
+
     /// Takes one finite value; fires at `line`. Returns false if it is not newer than the last one: then it only counts.
     pub(crate) fn take(
         &mut self,
         detector: &Detector,
-        line: f64,
+        novelty: Novelty<'_>,
         context: &Context<'_>,
         (time, value): (i64, f64),
         out: &mut Vec<AlertChange>,
@@ -74,13 +91,17 @@ impl NewcomerState {
         self.last = time;
         let since = *self.since.get_or_insert(time);
         let Some(closed) = Bucket::add(&mut self.bucket, time, value) else { return true };
-        let found = self.scorer.take(closed.first, [Some(closed.mean)]);
+        let scored = match novelty.beside {
+            Some(_) => self.beside.rest(&closed),
+            None => Some(closed.mean),
+        };
+        let found = self.scorer.take(closed.first, [scored]);
         let ready = self.seen > u64::from(detector.warm_up) && time.saturating_sub(since) >= micros(LEARNING);
-        let new = found.filter(|found| ready && found.score >= line);
+        let new = found.filter(|found| ready && found.score >= novelty.line);
         match (new, &self.standing) {
             (Some(_), Some(_)) => self.newest = time,
             (Some(found), None) => {
-                let alert = alert(detector, line, context, &closed, found, time);
+                let alert = alert(detector, novelty, context, &closed, found, time);
                 out.push(AlertChange::Raised(alert.clone()));
                 self.newest = time;
                 self.standing = Some(alert);
@@ -98,7 +119,7 @@ impl NewcomerState {
 
 fn alert(
     detector: &Detector,
-    line: f64,
+    novelty: Novelty<'_>,
     context: &Context<'_>,
     bucket: &Bucket,
     found: Finding,
@@ -117,11 +138,14 @@ fn alert(
         View::Departure | View::Drift | View::Trend | View::Restlessness => None,
     };
     let evidence = Evidence {
-        summary: words::never_seen(context, bucket.mean, &found),
+        summary: match novelty.beside {
+            Some(beside) => words::never_beside(context, beside, bucket.mean, found.seen > found.bound),
+            None => words::never_seen(context, bucket.mean, &found),
+        },
         condition: format!(
             "{} is as it never was before: anomaly score of at least {}",
             detector.channel,
-            words::number(line)
+            words::number(novelty.line)
         ),
         from: Some(at),
         to: Some(Timestamp::from_micros(now)),

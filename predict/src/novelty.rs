@@ -14,7 +14,7 @@
 //! # The score
 //! From 0 to 1. Below 0.1 the row lies within everything seen before; [`ANOMALY`] (0.5) is the line above which a row is
 //! an anomaly: a departure beyond the envelope by about a twentieth of its width, weighted by the view. The line and the weights
-//! were fixed once on the developer files of the Numenta Anomaly Benchmark (docs/forecasts.md gives the scores, the
+//! were fixed once on the developer files of the Numenta Anomaly Benchmark (docs/detectors.md gives the scores, the
 //! share of ordinary rows above each score, and the check by leaving half of the files out); nothing is tuned per series.
 //!
 //! # Limits

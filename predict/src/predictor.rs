@@ -14,7 +14,7 @@ use crate::{
     detector::{DetectorState, Shift},
     finding::{self, Context},
     forecast::ForecastState,
-    newcomer::NewcomerState,
+    newcomer::{NewcomerState, Novelty},
     snapshot::{self, RestoreError, Saved, SavedDevice, SavedFinder, State},
     words,
 };
@@ -46,7 +46,15 @@ pub struct Counts {
 struct Finders {
     profile: Arc<Profile>,
     /// Detectors first, then forecasts, as in the profile.
-    by_channel: HashMap<ChannelId, Vec<usize>>,
+    by_channel: HashMap<ChannelId, Vec<(usize, Role)>>,
+}
+
+/// What a channel is to a detector or forecast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Watched,
+    /// The watched channel is looked at beside it.
+    Companion,
 }
 
 /// A detector or a forecast of a profile.
@@ -115,11 +123,11 @@ impl Predictor {
         for (channel, value) in values {
             let Value::Number(value) = value else { continue };
             let Some(concerned) = finders.by_channel.get(channel) else { continue };
-            for n in concerned {
+            for (n, role) in concerned {
                 self.counts.seen = self.counts.seen.saturating_add(1);
                 if !value.is_finite() || value.abs() > ABSURD {
                     self.counts.unusable = self.counts.unusable.saturating_add(1);
-                } else if !watched.take(*n, device, channel, at, *value, out) {
+                } else if !watched.take((*n, *role), device, channel, (at, *value), out) {
                     self.counts.late = self.counts.late.saturating_add(1);
                 }
             }
@@ -176,9 +184,14 @@ impl Finders {
     fn new(profile: Arc<Profile>) -> Self {
         let channels = profile.detectors.iter().map(|detector| &detector.channel);
         let channels = channels.chain(profile.forecasts.iter().map(|forecast| &forecast.channel));
-        let mut by_channel: HashMap<ChannelId, Vec<usize>> = HashMap::new();
+        let mut by_channel: HashMap<ChannelId, Vec<(usize, Role)>> = HashMap::new();
         for (n, channel) in channels.enumerate() {
-            by_channel.entry(channel.clone()).or_default().push(n);
+            by_channel.entry(channel.clone()).or_default().push((n, Role::Watched));
+        }
+        for (n, detector) in profile.detectors.iter().enumerate() {
+            if let DetectorMethod::Novelty { beside: Some(beside), .. } = &detector.method {
+                by_channel.entry(beside.clone()).or_default().push((n, Role::Companion));
+            }
         }
         Self { profile, by_channel }
     }
@@ -216,7 +229,7 @@ impl Watched {
                 slot.and_then(Option::take).map(|saved| saved.state)
             };
             match finder {
-                Finder::Detector(detector) => match detector.method {
+                Finder::Detector(detector) => match &detector.method {
                     DetectorMethod::Shift { .. } => {
                         let fits = |state: &State| matches!(state, State::Detector(_));
                         find(&detector.id, &detector.channel, &fits)
@@ -255,11 +268,10 @@ impl Watched {
 
     fn take(
         &mut self,
-        n: usize,
+        (n, role): (usize, Role),
         device: &Device,
         channel: &ChannelId,
-        at: i64,
-        value: f64,
+        (at, value): (i64, f64),
         out: &mut Vec<AlertChange>,
     ) -> bool {
         let profile = &self.finders.profile;
@@ -270,13 +282,19 @@ impl Watched {
         };
         let context = Context { device, profile, channel: &channel.name, unit: channel.unit(), range };
         match (self.finders.finder(n), self.states.get_mut(n)) {
-            (Some(Finder::Detector(detector)), Some(state)) => match (detector.method, state) {
+            (Some(Finder::Detector(detector)), Some(state)) => match (&detector.method, state) {
                 (DetectorMethod::Shift { sigmas, min_change }, State::Detector(state)) => {
-                    state.take(&Shift { detector, sigmas, min_change }, &context, at, value, out)
+                    let shift = Shift { detector, sigmas: *sigmas, min_change: *min_change };
+                    state.take(&shift, &context, at, value, out)
                 }
-                (DetectorMethod::Novelty { score }, State::Newcomer(state)) => {
-                    state.take(detector, score, &context, (at, value), out)
-                }
+                (DetectorMethod::Novelty { score, beside }, State::Newcomer(state)) => match role {
+                    Role::Companion => state.take_beside(at, value),
+                    Role::Watched => {
+                        let beside = beside.as_ref().and_then(|beside| profile.channel(beside.as_str()));
+                        let novelty = Novelty { line: *score, beside: beside.map(|channel| &channel.name) };
+                        state.take(detector, novelty, &context, (at, value), out)
+                    }
+                },
                 (DetectorMethod::Shift { .. }, State::Newcomer(_) | State::Forecast(_))
                 | (DetectorMethod::Novelty { .. }, State::Detector(_) | State::Forecast(_)) => false,
             },

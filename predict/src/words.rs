@@ -216,6 +216,16 @@ pub(crate) fn never_seen(context: &Context<'_>, now: f64, found: &Finding) -> Lo
     Localised::new(format!("{} {en}.", name.en), format!("{}{zh}。", name.zh))
 }
 
+/// Something never seen before beside another channel.
+pub(crate) fn never_beside(context: &Context<'_>, beside: &Localised, now: f64, up: bool) -> Localised {
+    let (name, now) = (context.channel, value(context, now));
+    let (en, zh) = if up { ("higher", "高") } else { ("lower", "低") };
+    Localised::new(
+        format!("{} is at {now}: {en} beside {} than it ever was.", name.en, beside.en),
+        format!("{}为 {now}，相对于{}比以往任何时候都{zh}。", name.zh, beside.zh),
+    )
+}
+
 /// Why such an alert was cleared.
 pub(crate) fn nothing_new(context: &Context<'_>) -> Localised {
     Localised::new(

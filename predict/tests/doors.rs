@@ -47,11 +47,18 @@ fn day(at: Timestamp) -> f64 {
     at.seconds_after(Timestamp::from_secs(START)) / 86_400.0
 }
 
+fn forecasts(changes: Vec<AlertChange>) -> Vec<AlertChange> {
+    changes.into_iter().filter(|change| change.alert().source == AlertSource::Forecast).collect()
+}
+
 #[test]
-fn ninety_healthy_days_of_fifty_lifts_give_no_forecast() {
-    let raised: usize = (0..50).map(|seed| changes(seed, 90, |_| 0.0).len()).sum();
+fn ninety_healthy_days_of_fifty_lifts_give_no_forecast_and_few_alerts() {
+    let all: Vec<AlertChange> = (0..50).flat_map(|seed| changes(seed, 90, |_| 0.0)).collect();
+    let raised = all.iter().filter(|change| matches!(change, AlertChange::Raised(_))).count();
     println!("50 lifts, 90 days each: {raised} alerts");
-    assert_eq!(raised, 0);
+    assert!(forecasts(all).is_empty());
+    // One in ten lift-months.
+    assert!(raised <= 15, "{raised}");
 }
 
 #[test]
@@ -61,7 +68,7 @@ fn worn_doors_are_foreseen_days_ahead_and_a_repair_ends_it() {
     for seed in 0..20 {
         // Worn from day 20 on: 0.2 s a day, so that the trend meets 8 s on day 44. Repaired on day 43.
         let wear = |day: f64| if day < 43.0 { 0.2 * (day - 20.0).max(0.0) } else { 0.0 };
-        let out = changes(seed, 60, wear);
+        let out = forecasts(changes(seed, 60, wear));
         let [AlertChange::Raised(raised), AlertChange::Cleared(cleared)] = out.as_slice() else {
             panic!("seed {seed}: {out:#?}")
         };
@@ -105,6 +112,7 @@ fn two_weeks_of_hourly_history_are_enough() {
             let at = Timestamp::from_secs(START + i64::from(n) * 3600);
             predictor.apply(&lift, &sample(&lift, CHANNEL, at, value), &mut out);
         }
+        let out = forecasts(out);
         assert!(matches!(&out[..], [AlertChange::Raised(_)]), "seed {seed}: {out:#?}");
     }
 }

@@ -97,3 +97,41 @@ fn a_profile_must_choose_between_shift_and_novelty() {
         assert!(error.contains(hint), "{error}");
     }
 }
+
+/// Two channels that a slow common cause moves, and from `own_from` on one of them on its own.
+fn beside(own_from: i64, companion_first: bool) -> Vec<AlertChange> {
+    let second = "\n[[channels]]\nid = \"other_mm\"\nname = { en = \"Other\", zh = \"其他\" }\ntype = \"number\"\nunit = \"mm\"\nrange = [-1000.0, 1000.0]\n";
+    let text = PROFILE.replace("novelty = 0.9", "novelty = 0.8\nbeside = \"other_mm\"") + second;
+    let profile = Arc::new(Profile::parse(Path::new("probe.toml"), &text).expect("the profile is valid"));
+    let lift = device("probe-1", &profile);
+    let mut predictor = Predictor::new();
+    predictor.load(profile);
+    let mut out = Vec::new();
+    for n in 0..5000i64 {
+        let time = Timestamp::from_secs(1_767_225_600 + 600 * n);
+        // Rises to three times what was ever seen while anything is learnt.
+        let cause = usual(n) + if n > 3000 { (n - 3000) as f64 / 10.0 } else { 0.0 };
+        let own = if n >= own_from { 25.0 } else { 0.0 };
+        let mut pair = vec![("level_mm", 2.0 * cause + own + usual(n * 3) / 50.0), ("other_mm", cause)];
+        if companion_first {
+            pair.reverse();
+        }
+        for (channel, value) in pair {
+            predictor.apply(&lift, &sample(&lift, channel, time, value), &mut out);
+        }
+    }
+    out
+}
+
+#[test]
+fn a_common_cause_beside_another_channel_is_no_alarm_but_an_own_change_is() {
+    for companion_first in [true, false] {
+        assert!(beside(i64::MAX, companion_first).is_empty());
+        let out = beside(3500, companion_first);
+        let Some(AlertChange::Raised(raised)) = out.first() else { panic!("{out:#?}") };
+        println!("{}", raised.evidence.summary.en);
+        assert!(raised.evidence.summary.en.contains("higher beside Other than it ever was"), "{raised:#?}");
+        let after_h = raised.raised_at.seconds_after(Timestamp::from_secs(1_767_225_600 + 600 * 3500)) / 3600.0;
+        assert!((0.0..2.0).contains(&after_h), "{after_h}");
+    }
+}

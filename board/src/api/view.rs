@@ -326,11 +326,11 @@ pub(crate) fn rules(profile: &Profile) -> Vec<RuleView> {
         severity: detector.severity,
         ticket: detector.ticket,
         life_safety: false,
-        condition: match detector.method {
+        condition: match &detector.method {
             DetectorMethod::Shift { sigmas, .. } => {
                 format!("{} away from its baseline by {sigmas} σ", detector.channel)
             }
-            DetectorMethod::Novelty { score } => format!("{} as never before, score {score}", detector.channel),
+            DetectorMethod::Novelty { score, .. } => format!("{} as never before, score {score}", detector.channel),
         },
         origin: None,
     });

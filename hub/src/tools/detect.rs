@@ -203,3 +203,94 @@ fn explain(series: &Series, found: Option<&Found>, row: &mut StringRecord) {
         None => REASONS.iter().for_each(|_| row.push_field("")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Write as _, path::Path};
+
+    use super::*;
+
+    fn options(data: &Path, out: &Path) -> Detect {
+        Detect { data: data.to_owned(), out: out.to_owned(), ignore: Vec::new(), fit_rows: None, explain: false }
+    }
+
+    /// Writes the text, scores it, and returns what came out.
+    fn scored(text: &str, change: impl Fn(&mut Detect)) -> anyhow::Result<String> {
+        let folder = tempfile::tempdir()?;
+        let (data, out) = (folder.path().join("in.csv"), folder.path().join("out.csv"));
+        std::fs::write(&data, text)?;
+        let mut detect = options(&data, &out);
+        change(&mut detect);
+        detect.run()?;
+        Ok(std::fs::read_to_string(out)?)
+    }
+
+    /// Rows of two columns each five minutes; the second jumps for a while.
+    fn table(rows: usize) -> String {
+        let mut text = "timestamp;temperature;pressure;label\n".to_owned();
+        for n in 0..rows {
+            let wobble = ((n * 7919) % 1009) as f64 / 1009.0;
+            let (hour, pressure) = (n as f64 * 300.0, wobble + if (700..720).contains(&n) { 9.0 } else { 0.0 });
+            writeln!(text, "{};{};{pressure};{}", 1_700_000_000.0 + hour, 20.0 + wobble, u8::from(n % 9 == 0)).unwrap();
+        }
+        text
+    }
+
+    #[test]
+    fn every_row_gets_a_score_and_none_sees_the_future() {
+        let ignore = |detect: &mut Detect| detect.ignore = vec!["label".to_owned()];
+        for fit_rows in [None, Some(400)] {
+            let change = |detect: &mut Detect| {
+                ignore(detect);
+                detect.fit_rows = fit_rows;
+            };
+            let whole = scored(&table(1000), change).unwrap();
+            assert_eq!(whole.lines().count(), 1001);
+            assert!(whole.starts_with("timestamp;temperature;pressure;label;anomaly_score\n"), "{whole}");
+            for cut in [1, 64, 500, 705] {
+                let part = scored(&table(cut), change).unwrap();
+                assert!(whole.starts_with(&part), "cut at {cut}");
+            }
+            let score =
+                |line: usize| whole.lines().nth(line + 1).unwrap().rsplit(';').next().unwrap().parse::<f64>().unwrap();
+            assert!((0..1000).all(|n| (0.0..=1.0).contains(&score(n))));
+            let jump = (700..720).map(score).fold(0.0, f64::max);
+            assert!(jump > 0.8 && score(10) == 0.0 && score(690) < 0.5, "{jump}");
+        }
+    }
+
+    #[test]
+    fn the_reason_names_the_column() {
+        let text = scored(&table(1000), |detect| {
+            detect.ignore = vec!["label".to_owned()];
+            detect.explain = true;
+        })
+        .unwrap();
+        assert!(text.lines().nth(701).unwrap().contains(";pressure;"), "{:?}", text.lines().nth(701));
+    }
+
+    #[test]
+    fn rubbish_is_survived_and_bad_tables_are_refused_with_the_reason() {
+        let wild = "time,a,b\n2020-01-01,NaN,inf\nsoon,3\n2020-01-03,4,x,y\n,,\n2020-01-02,1e300,true\n";
+        assert_eq!(scored(wild, |_| {}).unwrap().lines().count(), 6);
+        for (text, why) in [
+            ("", "is empty"),
+            ("a,b\n1,2\n", "no time column"),
+            ("2020-01-01,2\n2020-01-02,3\n", "holds values"),
+            ("time\n2020-01-01\n", "no column of values"),
+            ("time,a\n", "has no rows"),
+            ("time,a\nsoon,1\n", "no time of the column"),
+            ("time,anomaly_score\n2020-01-01,1\n", "already"),
+        ] {
+            let error = format!("{:#}", scored(text, |_| {}).unwrap_err());
+            assert!(error.contains(why), "{error}");
+        }
+        let error = scored(&table(10), |detect| detect.ignore = vec!["labels".to_owned()]).unwrap_err();
+        assert!(error.to_string().contains("not a column"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("same.csv");
+        std::fs::write(&file, table(10)).unwrap();
+        assert!(options(&file, &file).run().unwrap_err().to_string().contains("same file"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), table(10));
+    }
+}

@@ -373,17 +373,25 @@ impl Names<'_> {
         let start = spanned.span().start;
         let raw = spanned.into_inner();
         let method = match (raw.sigmas, raw.novelty) {
-            (Some(sigmas), None) if sigmas >= 3.0 => {
+            (Some(sigmas), None) if sigmas >= 3.0 && raw.beside.is_none() => {
                 DetectorMethod::Shift { sigmas, min_change: raw.min_change.unwrap_or(0.0).max(0.0) }
             }
-            (None, Some(score)) if (0.5..1.0).contains(&score) && raw.min_change.is_none() => {
-                DetectorMethod::Novelty { score }
-            }
+            (None, Some(score)) if (0.5..1.0).contains(&score) && raw.min_change.is_none() => DetectorMethod::Novelty {
+                score,
+                beside: raw.beside.as_ref().map(|beside| self.number_channel(beside)).transpose()?,
+            },
             (Some(_), Some(_)) | (None, None) => {
                 return Err(self.source.error(
                     start,
                     format!("the detector \"{}\" must say either sigmas or novelty", raw.id),
                     "write sigmas = 6.0 for a shift of the level, or novelty = 0.9 for something never seen before",
+                ));
+            }
+            (Some(_), None) if raw.beside.is_some() => {
+                return Err(self.source.error(
+                    start,
+                    format!("the detector \"{}\" has beside, which goes with novelty only", raw.id),
+                    "write novelty = 0.9 instead of sigmas, or leave beside out",
                 ));
             }
             (Some(_), None) => return Err(self.too_keen(start, &raw.id)),

@@ -131,6 +131,7 @@ pub(super) struct RawDetector {
     pub(super) sigmas: Option<f64>,
     pub(super) min_change: Option<f64>,
     pub(super) novelty: Option<f64>,
+    pub(super) beside: Option<Spanned<String>>,
     pub(super) severity: Severity,
     pub(super) ticket: TicketKind,
     pub(super) runbook: Option<Spanned<RunbookId>>,

@@ -2,19 +2,19 @@
 //! its device and keep the latest value of each channel.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::ensure;
-use model::{Body, ChannelId, Device, DeviceId, Entry, OrgId, SiteId, Value};
-use predict::Predictor;
+use model::{Body, ChannelId, Device, DeviceId, Entry, OrgId, Sample, SiteId, Timestamp, Value};
+use predict::{Predictor, novelty::Scorer};
 use rules::{Engine, Ruleset};
 
 use crate::{
-    lifts::{self, Lifts},
+    lifts::{self, Lifts, Loaded},
     report::{line, rate},
 };
 
@@ -169,7 +169,52 @@ pub fn predict(entries: u64) -> anyhow::Result<()> {
     let took = start.elapsed();
     line("  state per device", &format!("{} B", snapshot.len() / 1_000), "saved");
     line("  saving the state", &format!("{:.1} ms", took.as_secs_f64() * 1e3), &format!("{} kB", snapshot.len() >> 10));
+    detectors(&loaded, usize::try_from(entries)?);
     Ok(())
+}
+
+/// Runs the detectors alone, on values that are decoded already: the shipped detectors of the live path, and the score
+/// of `liftline detect` on rows of several channels.
+fn detectors(loaded: &Loaded, entries: usize) {
+    let mut profile = (*loaded.profile).clone();
+    profile.forecasts.clear();
+    let profile = Arc::new(profile);
+    let watched: BTreeSet<ChannelId> = profile.detectors.iter().map(|detector| detector.channel.clone()).collect();
+    let device = Device {
+        id: DeviceId::new("bench-1").expect("a valid name"),
+        org: OrgId(uuid::Uuid::nil()),
+        site: SiteId(uuid::Uuid::nil()),
+        profile: profile.id.clone(),
+        name: "bench".to_owned(),
+        plate: None,
+    };
+    let value = |n: usize, channel: usize| 20.0 + ((n * 7919 + channel * 131) % 1009) as f64 / 500.0;
+    let fed: Vec<Entry> = (0..entries)
+        .map(|n| {
+            let time = Timestamp::from_secs(1_767_225_600 + 60 * n as i64);
+            let values = watched.iter().enumerate().map(|(c, id)| (id.clone(), Value::Number(value(n, c)))).collect();
+            Entry { device: None, received_at: time, body: Body::Sample(Sample { time, seq: None, values }) }
+        })
+        .collect();
+    let (mut live, mut score) = (Duration::MAX, Duration::MAX);
+    let channels = 8;
+    for _ in 0..ROUNDS {
+        let (mut predictor, mut changes) = (Predictor::new(), Vec::new());
+        predictor.load(Arc::clone(&profile));
+        let start = Instant::now();
+        fed.iter().for_each(|entry| predictor.apply(&device, entry, &mut changes));
+        live = live.min(start.elapsed());
+        let mut scorer = Scorer::new(channels);
+        let start = Instant::now();
+        for n in 0..entries {
+            black_box(scorer.take(n as i64 * 60_000_000, (0..channels).map(|channel| Some(value(n, channel)))));
+        }
+        score = score.min(start.elapsed());
+    }
+    let speed = rate((entries * watched.len()) as u64, live);
+    line("detectors of the lift profile alone", &format!("{speed:.0}/s"), "readings, decoded before");
+    let speed = rate((entries * channels) as u64, score);
+    line("anomaly score of every row alone", &format!("{speed:.0}/s"), "readings, rows of 8 channels");
 }
 
 /// The process's memory in bytes; 0 where the system does not tell.
