@@ -25,6 +25,7 @@ mod newcomer;
 pub mod novelty;
 mod predictor;
 pub mod risk;
+pub mod rul;
 mod snapshot;
 mod stats;
 mod trend;

@@ -2,6 +2,7 @@
 //! and the scorecard.
 
 mod artefact;
+pub mod level;
 mod model;
 mod naive;
 mod reading;

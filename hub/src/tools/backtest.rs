@@ -47,7 +47,7 @@ pub struct Backtest {
     pub lab: lab::LabOptions,
     /// The spans of --protocol wmata.
     #[command(flatten)]
-    pub spans: wmata::Protocol,
+    pub outages: wmata::OutageOptions,
 }
 
 /// Whose rules a backtest follows.
@@ -59,7 +59,7 @@ pub enum Protocol {
     Skab,
     /// Simulated failures of lifts; no --data.
     Sim,
-    /// An outage log: a folder with units.csv and unit_statuses*.csv.
+    /// Failures from an outage log: a folder with units.csv and unit_statuses*.csv.
     Wmata,
 }
 
@@ -89,7 +89,7 @@ impl Backtest {
             Some(Protocol::Nab) => benchmarks::nab(self.folder()?),
             Some(Protocol::Skab) => benchmarks::skab(self.folder()?),
             Some(Protocol::Sim) => lab::run(&Config::profiles(&self.profiles).map_err(all_problems)?, &self.lab),
-            Some(Protocol::Wmata) => self.spans.run(self.folder()?, self.horizon.unwrap_or(DAY_AHEAD)),
+            Some(Protocol::Wmata) => self.outages.run(self.folder()?, self.horizon.unwrap_or(DAY_AHEAD)),
             None => self.replay(),
         }
     }

@@ -125,7 +125,11 @@ fn status_files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn open(file: &Path) -> anyhow::Result<Box<dyn Read>> {
+/// Opens a file, unpacking it if its name ends in `.gz`.
+///
+/// # Errors
+/// If it cannot be opened; says which.
+pub fn open(file: &Path) -> anyhow::Result<Box<dyn Read>> {
     let opened = File::open(file).with_context(|| format!("opening {}", file.display()))?;
     Ok(if file.extension().is_some_and(|ending| ending == "gz") {
         Box::new(GzDecoder::new(opened))

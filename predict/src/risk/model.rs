@@ -12,7 +12,7 @@ use super::{naive::NaiveColumns, reading::Reading, samples::Samples};
 use crate::{
     history::Feature,
     learn::{
-        BoostOptions, Boosted, LearnError, Logistic, Loss, Platt, Table,
+        BoostOptions, Boosted, LearnError, Logistic, Loss, Platt,
         metrics::{self, Ranking},
     },
 };
@@ -27,6 +27,8 @@ const OWN_FAILURES: usize = 200;
 const OWN_CALIBRATION: usize = 100;
 /// Members also learn failures within the horizon times this: more failures to learn from, and much the same order.
 const LABEL_FACTORS: [u32; 2] = [1, 2];
+/// Boosted members for each label, each with draws of its own; together they count as one.
+const FORESTS: u64 = 3;
 
 /// How a model is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -115,7 +117,9 @@ enum Learner {
     Regression(Logistic),
     /// On each group by itself; `None` where the group has too few failures.
     ByGroup(Vec<Option<Logistic>>),
-    Trees(Boosted),
+    Trees(Vec<Boosted>),
+    /// Trees on each group by itself; `None` where the group has too few failures.
+    TreesByGroup(Vec<Option<Boosted>>),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -173,7 +177,7 @@ impl RiskModel {
             let longer = horizon * factor;
             let rows = samples.positions(|sample| ends(sample.at, longer) <= split.train_until.as_micros());
             if check(samples, &rows, longer).is_ok() {
-                let seed = options.seed.wrapping_add(n as u64);
+                let seed = options.seed.wrapping_mul(100).wrapping_add(n as u64);
                 members.extend(Member::fit_all(samples, &rows, longer, &TrainOptions { seed, ..*options })?);
             }
         }
@@ -284,7 +288,10 @@ impl RiskModel {
                         Learner::ByGroup(own) => {
                             own.len() == self.groups.len() && own.iter().flatten().all(|own| own.sound(read))
                         }
-                        Learner::Trees(own) => own.sound(columns),
+                        Learner::TreesByGroup(own) => {
+                            own.len() == self.groups.len() && own.iter().flatten().all(|own| own.sound(columns))
+                        }
+                        Learner::Trees(own) => !own.is_empty() && own.iter().all(|own| own.sound(columns)),
                     }
             })
     }
@@ -303,9 +310,19 @@ impl Member {
         let groups: Vec<usize> = rows.iter().map(|n| samples.rows[*n].group).collect();
         let read = Reading::of(&samples.features).table(&table)?;
         let regression = Learner::Regression(Logistic::fit(&read, &labels, options.penalty)?);
-        let by_group = by_group(&read, &labels, &groups, samples.groups.len(), options.penalty * 3.0)?;
-        let trees = Learner::Trees(Boosted::fit(&table, &labels, &boosting(options, table.rows()))?);
-        Ok([regression, by_group, trees]
+        let count = samples.groups.len();
+        let regressions = Learner::ByGroup(by_group(&labels, &groups, count, |rows, labels| {
+            Logistic::fit(&read.select(rows), labels, options.penalty * 3.0)
+        })?);
+        let own_trees = Learner::TreesByGroup(by_group(&labels, &groups, count, |rows, labels| {
+            Boosted::fit(&table.select(rows), labels, &boosting(options, rows.len()))
+        })?);
+        let forests = (0..FORESTS).map(|n| {
+            let seed = options.seed.wrapping_mul(FORESTS).wrapping_add(n);
+            Boosted::fit(&table, &labels, &BoostOptions { seed, ..boosting(options, table.rows()) })
+        });
+        let trees = Learner::Trees(forests.collect::<Result<_, _>>()?);
+        Ok([regression, regressions, trees, own_trees]
             .into_iter()
             .map(|learner| {
                 let mut member = Self { learner, mean: 0.0 };
@@ -321,21 +338,30 @@ impl Member {
             Learner::Regression(own) => own.predict(read),
             // A group without a regression of its own is at its member's mean: it says nothing.
             Learner::ByGroup(own) => own.get(group).and_then(Option::as_ref).map_or(self.mean, |own| own.predict(read)),
-            Learner::Trees(own) => own.predict(row),
+            Learner::TreesByGroup(own) => {
+                own.get(group).and_then(Option::as_ref).map_or(self.mean, |own| own.predict(row))
+            }
+            Learner::Trees(own) => own.iter().map(|own| own.predict(row)).sum::<f64>() / own.len().max(1) as f64,
         }
     }
 }
 
-fn by_group(read: &Table, labels: &[f32], groups: &[usize], count: usize, penalty: f64) -> Result<Learner, LearnError> {
+/// Fits something for each group that has failures enough.
+fn by_group<T>(
+    labels: &[f32],
+    groups: &[usize],
+    count: usize,
+    fit: impl Fn(&[usize], &[f32]) -> Result<T, LearnError>,
+) -> Result<Vec<Option<T>>, LearnError> {
     let mut own = Vec::with_capacity(count);
     for group in 0..count {
         let rows: Vec<usize> = (0..labels.len()).filter(|n| groups[*n] == group).collect();
         let labels: Vec<f32> = rows.iter().map(|n| labels[*n]).collect();
         let failures = labels.iter().filter(|label| **label > 0.5).count();
         let enough = failures >= OWN_FAILURES && rows.len() - failures >= OWN_FAILURES;
-        own.push(if enough { Some(Logistic::fit(&read.select(&rows), &labels, penalty)?) } else { None });
+        own.push(if enough { Some(fit(&rows, &labels)?) } else { None });
     }
-    Ok(Learner::ByGroup(own))
+    Ok(own)
 }
 
 fn boosting(options: &TrainOptions, rows: usize) -> BoostOptions {

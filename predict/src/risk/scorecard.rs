@@ -120,6 +120,8 @@ pub struct Card {
 pub struct RiskScorecard {
     /// What was scored, in a line or two: the data, the span, the seed.
     pub title: String,
+    /// Put before the name of every figure in the list at the end.
+    pub prefix: String,
     /// The horizon.
     pub horizon: Duration,
     /// Units scored.
@@ -157,6 +159,7 @@ impl RiskScorecard {
         let base_rate = failures as f64 / liftline.len().max(1) as f64;
         Self {
             title,
+            prefix: String::new(),
             horizon,
             units,
             forecasts: liftline.len(),
@@ -348,22 +351,23 @@ impl fmt::Display for RiskScorecard {
             )?;
         }
         writeln!(f)?;
+        let prefix = &self.prefix;
         for (name, count) in [
             ("units", self.units),
             ("moments", self.moments),
             ("forecasts", self.forecasts),
             ("failures", self.failures),
         ] {
-            writeln!(f, "{name}: {count}")?;
+            writeln!(f, "{prefix}{name}: {count}")?;
         }
-        writeln!(f, "base_rate: {:.4}", self.base_rate)?;
-        writeln!(f, "base_brier: {:.5}", self.base_brier)?;
+        writeln!(f, "{prefix}base_rate: {:.4}", self.base_rate)?;
+        writeln!(f, "{prefix}base_brier: {:.5}", self.base_brier)?;
         for (name, value) in &ours {
-            writeln!(f, "{name}: {value}")?;
+            writeln!(f, "{prefix}{name}: {value}")?;
         }
-        writeln!(f, "calibration_worst_50: {}", shown(self.liftline.figures.worst_calibration(50), 3))?;
+        writeln!(f, "{prefix}calibration_worst_50: {}", shown(self.liftline.figures.worst_calibration(50), 3))?;
         for (name, value) in &naive {
-            writeln!(f, "naive_{name}: {value}")?;
+            writeln!(f, "{prefix}naive_{name}: {value}")?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use model::Timestamp;
 use predict::risk::{
-    Chosen, Forecast, RiskModel, RiskScorecard, Samples, Split, TrainOptions, alert_top_share, longest_silence,
+    Chosen, Forecast, RiskModel, RiskScorecard, Samples, Split, TrainOptions, alert_top_share, level, longest_silence,
 };
 
 use crate::tools::outages::{self, OutageLog};
@@ -32,7 +32,7 @@ pub enum Units {
 
 /// Options of the protocol.
 #[derive(Debug, Args)]
-pub struct Protocol {
+pub struct OutageOptions {
     /// With --protocol wmata: nothing later is trained on.
     #[arg(long, value_parser = moment)]
     pub train_until: Option<Timestamp>,
@@ -51,6 +51,9 @@ pub struct Protocol {
     /// With --protocol wmata: the seed of every draw.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// With --protocol wmata: put before the name of every figure at the end.
+    #[arg(long, default_value = "")]
+    pub prefix: String,
     /// With --protocol wmata: write unit, time, probability, alerted and outcome of every forecast, as CSV.
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -70,7 +73,7 @@ struct Spans {
     to: Timestamp,
 }
 
-impl Protocol {
+impl OutageOptions {
     /// Trains, scores and prints.
     ///
     /// # Errors
@@ -83,25 +86,24 @@ impl Protocol {
         }
         let samples = samples(&log, &spans)?;
         let model = RiskModel::train(&samples, spans.split, &TrainOptions::new(horizon, self.seed))?;
-        let group = log.fleet.schema().groups.iter().position(|group| group == "elevator");
-        let tested = samples.positions(|sample| {
-            let wanted = match self.units {
-                Units::Elevators => Some(sample.group) == group,
-                Units::All => true,
-            };
-            wanted && sample.at >= spans.from && sample.at <= spans.to
-        });
+        let scored = self.scored(&log, &samples, &spans);
         ensure!(
-            !tested.is_empty(),
-            "no unit could be scored between {} and {}: units need 30 days of history, and days {} of following log without 12 h of silence",
+            !scored.is_empty(),
+            "no unit could be scored between {} and {}: units need 30 days of history, and days {} of following log \
+             without 12 h of silence",
             spans.from,
             spans.to,
             model::duration::format(LOOKED_AT)
         );
-        let liftline = self.forecasts(&samples, &tested, horizon, |row, group| model.probability(row, group));
-        let naive = self.forecasts(&samples, &tested, horizon, |row, group| model.naive_probability(row, group));
+        // Walked from the first unseen day on, so that the level of late is known when the test begins.
+        let unseen = samples.positions(|sample| sample.at >= spans.split.train_until);
+        let model_says = |row: &[f32], group: usize| model.probability(row, group);
+        let rule_says = |row: &[f32], group: usize| model.naive_probability(row, group);
+        let liftline = forecasts(&samples, &unseen, &scored, horizon, model_says);
+        let naive = forecasts(&samples, &unseen, &scored, horizon, rule_says);
         let title = self.title(&spans, &model)?;
-        println!("{}", RiskScorecard::of(title, horizon, &liftline, &naive, 1.0, self.seed));
+        let card = RiskScorecard::of(title, horizon, &liftline, &naive, 1.0, self.seed);
+        println!("{}", RiskScorecard { prefix: self.prefix.clone(), ..card });
         if let Some(out) = &self.out {
             write(out, &log, &liftline)?;
         }
@@ -124,31 +126,16 @@ impl Protocol {
         Ok(Spans { split: Split { train_until, calibrate_until }, from, to })
     }
 
-    fn forecasts(
-        &self,
-        samples: &Samples,
-        rows: &[usize],
-        horizon: Duration,
-        probability: impl Fn(&[f32], usize) -> f64,
-    ) -> Vec<Forecast> {
-        let mut forecasts: Vec<Forecast> = rows
-            .iter()
-            .map(|n| {
-                let sample = &samples.rows[*n];
-                let outcome = sample.failed_within(horizon);
-                let lead = sample.next_failure.map(|at| at.seconds_after(sample.at) / 3600.0);
-                Forecast {
-                    unit: sample.unit,
-                    at: sample.at,
-                    probability: probability(samples.table.row(*n), sample.group),
-                    alerted: false,
-                    outcome,
-                    lead_hours: lead.filter(|_| outcome),
-                }
-            })
-            .collect();
-        alert_top_share(&mut forecasts, TOP_SHARE);
-        forecasts
+    /// The samples that are scored.
+    fn scored(&self, log: &OutageLog, samples: &Samples, spans: &Spans) -> Vec<usize> {
+        let elevators = log.fleet.schema().groups.iter().position(|group| group == "elevator");
+        samples.positions(|sample| {
+            let wanted = match self.units {
+                Units::Elevators => Some(sample.group) == elevators,
+                Units::All => true,
+            };
+            wanted && sample.at >= spans.from && sample.at <= spans.to
+        })
     }
 
     fn title(&self, spans: &Spans, model: &RiskModel) -> anyhow::Result<String> {
@@ -180,6 +167,46 @@ impl Protocol {
         )?;
         Ok(title)
     }
+}
+
+/// What is stated of the scored samples. The level is kept by outcomes that were known at each moment; both lists of
+/// positions are in order of time.
+fn forecasts(
+    samples: &Samples,
+    unseen: &[usize],
+    scored: &[usize],
+    horizon: Duration,
+    probability: impl Fn(&[f32], usize) -> f64,
+) -> Vec<Forecast> {
+    let stated: Vec<level::Stated> = unseen
+        .iter()
+        .map(|n| {
+            let sample = &samples.rows[*n];
+            let probability = probability(samples.table.row(*n), sample.group);
+            let outcome = sample.failed_within(horizon);
+            level::Stated { at: sample.at, group: sample.group, probability, outcome }
+        })
+        .collect();
+    let corrected = level::walk(&stated, samples.groups.len(), horizon);
+    let mut forecasts = Vec::with_capacity(scored.len());
+    for (n, probability) in unseen.iter().zip(corrected) {
+        if scored.binary_search(n).is_err() {
+            continue;
+        }
+        let sample = &samples.rows[*n];
+        let outcome = sample.failed_within(horizon);
+        let lead = sample.next_failure.map(|at| at.seconds_after(sample.at) / 3600.0);
+        forecasts.push(Forecast {
+            unit: sample.unit,
+            at: sample.at,
+            probability,
+            alerted: false,
+            outcome,
+            lead_hours: lead.filter(|_| outcome),
+        });
+    }
+    alert_top_share(&mut forecasts, TOP_SHARE);
+    forecasts
 }
 
 /// Every unit and day of all spans. Whether a day counts is judged by the log of its own span only, so that training
