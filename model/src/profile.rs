@@ -46,6 +46,8 @@ pub struct Profile {
     pub name: Localised,
     /// Raised whenever the rules change.
     pub version: u32,
+    /// How much later than a later message an earlier one may come and still be taken in its place.
+    pub lateness: Duration,
     /// The file it was read from.
     #[serde(skip)]
     pub file: PathBuf,

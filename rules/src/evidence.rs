@@ -57,6 +57,7 @@ pub(crate) fn of_raising(watch: &Watch, compiled: &Compiled, since: i64, now: i6
         observations,
         clears_when: clears_when(watch, compiled),
         forecast: None,
+        withdrawn: false,
     }
 }
 

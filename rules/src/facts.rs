@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use model::{Timestamp, Value, profile::ChannelKind};
+use serde::{Deserialize, Serialize};
 
-use crate::program::{Moment, Truth};
+use crate::{
+    program::{Moment, Truth},
+    reported::Datum,
+};
 
 /// A time that never was.
 const NEVER: i64 = i64::MIN;
@@ -16,7 +20,7 @@ const REMEMBERED: usize = 4;
 ///
 /// A message cannot be about the future. A device whose clock is ahead is taken to speak of the moment it was
 /// received; its own time still tells its messages apart and puts them in order.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Said {
     /// The device's own time.
     raw: i64,
@@ -27,6 +31,11 @@ pub(crate) struct Said {
 impl Said {
     pub(crate) fn new(time: Timestamp, received_at: Timestamp) -> Self {
         Self { raw: time.as_micros(), at: time.min(received_at).as_micros() }
+    }
+
+    /// The device's own time.
+    pub(crate) fn raw(self) -> i64 {
+        self.raw
     }
 }
 
@@ -145,7 +154,7 @@ impl Facts {
     }
 
     /// Takes a value, unless a later one is known.
-    pub(crate) fn take(&mut self, channel: u16, kind: &ChannelKind, value: &Value, said: Said) -> Taken {
+    pub(crate) fn take(&mut self, channel: u16, value: &Datum, said: Said) -> Taken {
         let cell = &mut self.cells[usize::from(channel)];
         let newer = said.raw > cell.raw;
         // The latest value came from a clock that was ahead and has been put right since.
@@ -154,30 +163,15 @@ impl Facts {
             return Taken::Ignored;
         }
         let known = cell.at != NEVER;
-        let number = match (kind, value) {
-            (ChannelKind::Number { .. }, Value::Number(number)) => *number,
-            (ChannelKind::Bool, Value::Bool(flag)) => f64::from(u8::from(*flag)),
-            (ChannelKind::State { states }, Value::Text(text)) => {
-                match states.iter().position(|state| **state == **text) {
-                    #[expect(clippy::cast_precision_loss, reason = "an index below 64")]
-                    Some(index) => index as f64,
-                    None => return Taken::Ignored,
-                }
-            }
-            (ChannelKind::Text { .. }, Value::Text(text)) => {
+        let (number, changed) = match value {
+            Datum::Number(number) => (*number, !known || cell.number.to_bits() != number.to_bits()),
+            Datum::Text(text) => {
                 let slot = &mut self.texts[usize::from(channel)];
                 let changed = slot.as_ref() != Some(text);
                 *slot = Some(text.clone());
-                *cell = Cell { number: 0.0, at: said.at, raw: said.raw };
-                return if changed { Taken::Changed } else { Taken::Repeated };
-            }
-            (ChannelKind::Number { .. }, Value::Bool(_) | Value::Text(_))
-            | (ChannelKind::Bool, Value::Number(_) | Value::Text(_))
-            | (ChannelKind::State { .. } | ChannelKind::Text { .. }, Value::Number(_) | Value::Bool(_)) => {
-                return Taken::Ignored;
+                (0.0, changed)
             }
         };
-        let changed = !known || cell.number.to_bits() != number.to_bits();
         *cell = Cell { number, at: said.at, raw: said.raw };
         if changed { Taken::Changed } else { Taken::Repeated }
     }
@@ -230,7 +224,9 @@ impl Facts {
 
     /// Puts back what [`Facts::saved_cell`] gave; a value that no longer fits the channel is dropped.
     pub(crate) fn load_cell(&mut self, channel: u16, kind: &ChannelKind, value: &Value, at: i64, raw: i64) {
-        self.take(channel, kind, value, Said { raw, at });
+        if let Some(datum) = Datum::of(kind, value) {
+            self.take(channel, &datum, Said { raw, at });
+        }
     }
 
     pub(crate) fn saved_event(&self, event: u16) -> (i64, [i64; REMEMBERED]) {

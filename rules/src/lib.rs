@@ -11,11 +11,13 @@
 //! when it is known not to hold, so a gap in the data never raises or clears anything.
 
 mod compile;
+mod device;
 mod engine;
 mod evidence;
 mod facts;
 mod phrases;
 mod program;
+mod reported;
 mod ruleset;
 mod snapshot;
 mod watch;
@@ -23,6 +25,6 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use engine::Engine;
+pub use engine::{Counts, Engine, Late};
 pub use ruleset::Ruleset;
 pub use snapshot::{RestoreError, RestoreReport};

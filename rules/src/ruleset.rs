@@ -69,6 +69,11 @@ impl Compiled {
         }
     }
 
+    /// True if it must not wait until earlier messages cannot come any more: a person may be in danger.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.rule.life_safety && !self.is_contact()
+    }
+
     /// Every expression of the rule.
     fn expressions(&self) -> impl Iterator<Item = &Truth> {
         let (when, signals): (Option<&Truth>, &[(Truth, f64)]) = match &self.test {
@@ -102,6 +107,10 @@ pub struct Ruleset {
     pub(crate) on_online: Dependents,
     /// The rules about contact itself.
     pub(crate) contact_rules: Vec<u16>,
+    /// The rules that must not wait.
+    pub(crate) urgent: RuleSet,
+    /// How much later than a later message an earlier one may come and still be taken in its place.
+    pub(crate) lateness_us: i64,
 }
 
 /// What a changed value touches.
@@ -123,6 +132,13 @@ impl RuleSet {
     pub(crate) fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine |= theirs;
+        }
+    }
+
+    /// Drops what is not in the other set.
+    pub(crate) fn keep(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine &= theirs;
         }
     }
 
@@ -167,6 +183,8 @@ impl Ruleset {
             on_event: vec![RuleSet::default(); profile.events.len()],
             on_online: Dependents::default(),
             contact_rules: (0..rules.len()).filter(|i| rules[*i].is_contact()).map(index).collect(),
+            urgent: RuleSet::default(),
+            lateness_us: micros(profile.lateness),
             channels: profile.channels.clone(),
             events: profile.events.clone(),
             rules,
@@ -198,6 +216,9 @@ impl Ruleset {
             self.on_online.latches |= latch.asks_online();
         }
         for (number, compiled) in self.rules.iter().enumerate() {
+            if compiled.is_urgent() {
+                self.urgent.insert(number);
+            }
             let mut moments = Vec::new();
             for expression in compiled.expressions() {
                 expression.channels(&mut |channel| self.on_change[usize::from(channel)].rules.insert(number));

@@ -1,5 +1,6 @@
 //! Timed scripts through one `check()`, and properties that must hold for any of them.
 
+mod arrival;
 mod entrapment;
 mod expressions;
 mod properties;

@@ -102,6 +102,7 @@ impl Profile {
             id: raw.profile.id,
             name: raw.profile.name,
             version: raw.profile.version,
+            lateness: raw.profile.lateness.unwrap_or_default(),
             file: file.to_owned(),
             channels,
             events,

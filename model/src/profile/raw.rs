@@ -32,6 +32,8 @@ pub(super) struct RawProfile {
     pub(super) id: ProfileId,
     pub(super) name: Localised,
     pub(super) version: u32,
+    #[serde(default, with = "duration::option")]
+    pub(super) lateness: Option<Duration>,
 }
 
 #[derive(Deserialize)]
