@@ -53,6 +53,8 @@ pub struct Profile {
     pub file: PathBuf,
     /// What it measures.
     pub channels: Vec<Channel>,
+    /// Numbers that are calculated from channels.
+    pub derived: Vec<Derived>,
     /// The codes it can send.
     pub events: Vec<EventKind>,
     /// Conditions to watch for.
@@ -102,6 +104,18 @@ pub struct Channel {
     pub name: Localised,
     /// What its values are.
     pub kind: ChannelKind,
+    /// What people call each of a state channel's states; empty if the profile does not say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub state_names: Vec<Localised>,
+}
+
+/// A number that is calculated from channels: rules use it by its name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Derived {
+    /// Its name; no channel has the same.
+    pub id: ChannelId,
+    /// How it is calculated, in CEL over the channels and the derived numbers before it.
+    pub value: Located<String>,
 }
 
 /// What a channel's values are.

@@ -21,6 +21,8 @@ mod reported;
 mod ruleset;
 mod snapshot;
 mod watch;
+mod windows;
+mod words;
 
 #[cfg(test)]
 mod tests;

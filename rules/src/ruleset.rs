@@ -1,6 +1,6 @@
 //! The rules of one profile, compiled, with an index of which rule depends on what.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use model::{
     ChannelId, Profile, ProfileError, ProfileId,
@@ -9,7 +9,8 @@ use model::{
 
 use crate::{
     compile,
-    program::{Moment, Truth},
+    program::{Followed, Moment, Truth},
+    windows::Source,
 };
 
 /// The most rules a profile may have.
@@ -56,6 +57,8 @@ pub(crate) struct Compiled {
     pub(crate) clear_us: i64,
     /// Answers that change by themselves: so long after this moment.
     pub(crate) timed: Vec<(Moment, i64)>,
+    /// The windows it asks.
+    pub(crate) windows: Vec<u16>,
 }
 
 impl Compiled {
@@ -93,8 +96,10 @@ pub struct Ruleset {
     pub(crate) channels: Vec<Channel>,
     pub(crate) events: Vec<EventKind>,
     pub(crate) rules: Vec<Compiled>,
-    /// The expressions that `recent`, `since` and `after` follow.
-    pub(crate) latches: Vec<Truth>,
+    /// What is followed of every device.
+    pub(crate) followed: Arc<Followed>,
+    /// By channel: the windows over its values, a bit for each.
+    pub(crate) feeds: Vec<u64>,
     channel_index: HashMap<ChannelId, u16>,
     event_index: HashMap<String, u16>,
     /// By channel: what depends on its value.
@@ -165,15 +170,16 @@ impl Ruleset {
     /// The first [`ProfileError`] found, with file, line and remedy.
     pub fn compile(profile: &Profile) -> Result<Self, ProfileError> {
         check_size(profile)?;
+        compile::check_derived(profile)?;
         let index = |position: usize| u16::try_from(position).expect("bounded by check_size");
         let event_index: HashMap<String, u16> =
             profile.events.iter().enumerate().map(|(i, event)| (event.code.clone(), index(i))).collect();
         let channel_index: HashMap<ChannelId, u16> =
             profile.channels.iter().enumerate().map(|(i, channel)| (channel.id.clone(), index(i))).collect();
-        let mut latches = Vec::new();
+        let mut followed = Followed::default();
         let mut rules = Vec::with_capacity(profile.rules.len());
         for rule in &profile.rules {
-            rules.push(compile_rule(profile, rule, &channel_index, &event_index, &mut latches)?);
+            rules.push(compile_rule(profile, rule, &channel_index, &event_index, &mut followed)?);
         }
         let mut ruleset = Self {
             profile: profile.id.clone(),
@@ -188,7 +194,8 @@ impl Ruleset {
             channels: profile.channels.clone(),
             events: profile.events.clone(),
             rules,
-            latches,
+            feeds: vec![0; profile.channels.len()],
+            followed: Arc::new(followed),
             channel_index,
             event_index,
         };
@@ -211,7 +218,13 @@ impl Ruleset {
     }
 
     fn index(&mut self) {
-        for latch in &self.latches {
+        let followed = Arc::clone(&self.followed);
+        for (bit, window) in followed.windows.iter().enumerate() {
+            if let Source::Number(number) = &window.of {
+                number.channels(&mut |channel| self.feeds[usize::from(channel)] |= 1 << bit);
+            }
+        }
+        for latch in &followed.latches {
             latch.channels(&mut |channel| self.on_change[usize::from(channel)].latches = true);
             self.on_online.latches |= latch.asks_online();
         }
@@ -234,17 +247,30 @@ impl Ruleset {
                 Test::Absence { of: Silence::Of(moment), .. } => moments.push(*moment),
                 Test::Absence { of: Silence::Contact, .. } | Test::When(_) | Test::Fusion { .. } => {}
             }
-            for moment in moments {
+            for window in &compiled.windows {
+                match &followed.windows[usize::from(*window)].of {
+                    Source::Number(of) => of.channels(&mut |channel| {
+                        self.on_value[usize::from(channel)].insert(number);
+                    }),
+                    Source::Moment(moment) => moments.push(*moment),
+                }
+            }
+            let steps = |moment: &Moment| match moment {
+                Moment::Sequence(sequence) => followed.sequences[usize::from(*sequence)].steps.clone(),
+                Moment::Event(_) | Moment::Channel(_) | Moment::Latch(_) => vec![*moment],
+            };
+            for moment in moments.iter().flat_map(steps) {
                 match moment {
                     Moment::Event(event) => self.on_event[usize::from(event)].insert(number),
                     Moment::Channel(channel) => self.on_value[usize::from(channel)].insert(number),
                     Moment::Latch(latch) => {
-                        let latch = &self.latches[usize::from(latch)];
+                        let latch = &followed.latches[usize::from(latch)];
                         latch.channels(&mut |channel| self.on_change[usize::from(channel)].rules.insert(number));
                         if latch.asks_online() {
                             self.on_online.rules.insert(number);
                         }
                     }
+                    Moment::Sequence(_) => {} // A step is never a sequence.
                 }
             }
         }
@@ -277,9 +303,9 @@ fn compile_rule(
     rule: &Rule,
     channels: &HashMap<ChannelId, u16>,
     events: &HashMap<String, u16>,
-    latches: &mut Vec<Truth>,
+    followed: &mut Followed,
 ) -> Result<Compiled, ProfileError> {
-    let mut lower = |text: &Located<String>| compile::truth(profile, text, latches);
+    let mut lower = |text: &Located<String>| compile::truth(profile, text, followed);
     let unknown = |name: &str| profile.error(rule.line, format!("unknown name \"{name}\""), "declare it first");
     let event = |code: &String| events.get(code).copied().ok_or_else(|| unknown(code));
     let mut hold_us = micros(rule.hold);
@@ -315,10 +341,16 @@ fn compile_rule(
         hold_us,
         clear_us: micros(rule.clear_for),
         timed: Vec::new(),
+        windows: Vec::new(),
     };
     check_ending(profile, &compiled)?;
-    let mut timed = Vec::new();
+    let (mut timed, mut windows) = (Vec::new(), Vec::new());
     for expression in compiled.expressions() {
+        expression.windows(&mut |window| {
+            if !windows.contains(&window) {
+                windows.push(window);
+            }
+        });
         expression.moments(&mut |moment, span| {
             if let Some(span) = span
                 && !timed.contains(&(moment, span))
@@ -327,7 +359,7 @@ fn compile_rule(
             }
         });
     }
-    Ok(Compiled { timed, ..compiled })
+    Ok(Compiled { timed, windows, ..compiled })
 }
 
 /// Every alert must be able to end, and in one way only.

@@ -10,6 +10,7 @@ use crate::{
     device::{Told, Tracked, Waiting},
     ruleset::Ruleset,
     watch::{ClockPair, Phase, Progress, Watch},
+    windows::{Sequence, Window},
 };
 
 /// Raised whenever the shape of [`Saved`] changes.
@@ -55,6 +56,8 @@ struct SavedProfile {
     events: Vec<String>,
     rules: Vec<RuleId>,
     latches: usize,
+    /// The windows and sequences, as they were: what is kept of them means something only for the same.
+    followed: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,6 +67,7 @@ struct SavedDevice {
     cells: Vec<Option<(Value, i64, i64)>>,
     events: Vec<(i64, [i64; 4])>,
     latches: Vec<(bool, i64)>,
+    followed: (Vec<Window>, Vec<Sequence>),
     online: (Option<bool>, i64),
     clock: Option<ClockPair>,
     born: Option<i64>,
@@ -92,7 +96,8 @@ fn saved_profile(ruleset: &Ruleset) -> SavedProfile {
         channels: ruleset.channels.iter().map(|channel| channel.id.clone()).collect(),
         events: ruleset.events.iter().map(|event| event.code.clone()).collect(),
         rules: ruleset.rules.iter().map(|compiled| compiled.rule.id.clone()).collect(),
-        latches: ruleset.latches.len(),
+        latches: ruleset.followed.latches.len(),
+        followed: format!("{:?} {:?}", ruleset.followed.windows, ruleset.followed.sequences),
     }
 }
 
@@ -106,6 +111,7 @@ fn saved_device(id: &DeviceId, profile: usize, tracked: &Tracked) -> SavedDevice
         cells: (0u16..).zip(channels).map(|(index, channel)| facts.saved_cell(index, &channel.kind)).collect(),
         events: (0u16..).zip(&watch.ruleset.events).map(|(index, _)| facts.saved_event(index)).collect(),
         latches: facts.saved_latches(),
+        followed: facts.saved_followed(),
         online: facts.saved_online(),
         clock: watch.clock,
         born: watch.born,
@@ -229,6 +235,7 @@ fn fitted(profile: &SavedProfile, device: SavedDevice, ruleset: &Arc<Ruleset>, o
     watch.fresh = device.fresh || !same;
     if same {
         watch.facts.load_latches(&device.latches);
+        watch.facts.load_followed(device.followed);
         watch.rules = device.rules;
         watch.find_next_due();
     } else {
@@ -244,7 +251,8 @@ fn fitted(profile: &SavedProfile, device: SavedDevice, ruleset: &Arc<Ruleset>, o
                 (Phase::Idle | Phase::Pending { .. }, None) => {}
             }
         }
-        watch.find_dues();
+        let now = watch.clock.map_or(i64::MIN, |clock| clock.event);
+        watch.find_dues(now.max(device.settled_to.saturating_sub(1)));
     }
     watch.rules.resize_with(ruleset.rules.len(), Progress::new);
     let mut tracked = Tracked::new(watch);

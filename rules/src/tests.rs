@@ -6,6 +6,7 @@ mod expressions;
 mod properties;
 mod rules;
 mod shipped;
+mod windows;
 
 use std::{path::Path, sync::Arc};
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     evidence,
     facts::{Facts, Taken},
+    program::Moment,
     reported::Reported,
     ruleset::{Compiled, RuleSet, Ruleset, Silence, Test},
 };
@@ -113,7 +114,7 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new(ruleset: Arc<Ruleset>) -> Self {
         Self {
-            facts: Facts::new(ruleset.channels.len(), ruleset.events.len(), ruleset.latches.len()),
+            facts: Facts::new(ruleset.channels.len(), ruleset.events.len(), Arc::clone(&ruleset.followed)),
             rules: vec![Progress::new(); ruleset.rules.len()],
             ruleset,
             clock: None,
@@ -188,13 +189,18 @@ impl Watch {
         self.facts.hold_latches(now);
         let mut touched = RuleSet::default();
         let mut latches = false;
+        let mut fed = 0;
         if let Some(said) = reported.said {
             for (channel, value) in &reported.values {
                 let index = usize::from(*channel);
                 match self.facts.take(*channel, value, said) {
                     Taken::Ignored => {}
-                    Taken::Repeated => touched.add(&ruleset.on_value[index]),
+                    Taken::Repeated => {
+                        fed |= ruleset.feeds[index];
+                        touched.add(&ruleset.on_value[index]);
+                    }
                     Taken::Changed => {
+                        fed |= ruleset.feeds[index];
                         touched.add(&ruleset.on_value[index]);
                         touched.add(&ruleset.on_change[index].rules);
                         latches |= ruleset.on_change[index].latches;
@@ -205,6 +211,10 @@ impl Watch {
                 && self.facts.take_event(event, said)
             {
                 touched.add(&ruleset.on_event[usize::from(event)]);
+                self.facts.turned(Moment::Event(event), true, now);
+            }
+            if fed != 0 {
+                self.facts.feed(fed, now);
             }
             // A copy of the last message says nothing new of the time.
             if self.clock.is_none_or(|clock| said.at > clock.event) {
@@ -222,7 +232,7 @@ impl Watch {
             self.fresh = true;
         }
         if latches || self.fresh {
-            self.facts.set_latches(&ruleset.latches, now);
+            self.facts.set_latches(now);
         }
         if std::mem::take(&mut self.fresh) {
             (0..ruleset.rules.len()).for_each(|rule| touched.insert(rule));
@@ -295,9 +305,8 @@ impl Watch {
         self.next_due = rules.map(|(progress, _)| progress.due).min().unwrap_or(NEVER);
     }
 
-    /// Works out anew when each rule is due; for after a restore to other rules.
-    pub(crate) fn find_dues(&mut self) {
-        let now = self.clock.map_or(i64::MIN, |clock| clock.event);
+    /// Works out anew when each rule is due after this time; for after a change of the rules.
+    pub(crate) fn find_dues(&mut self, now: i64) {
         for rule in 0..self.rules.len() {
             self.rules[rule].due = self.rule_due(rule, now);
         }
@@ -504,7 +513,8 @@ impl Watch {
             let at = self.facts.moment(*moment, i64::MAX).filter(|at| *at != i64::MAX)?;
             Some(at.saturating_add(*span))
         });
-        wait.into_iter().chain(silence).chain(timed).filter(|at| *at > now).min().unwrap_or(NEVER)
+        let windows = compiled.windows.iter().filter_map(|window| self.facts.window_due(*window, now));
+        wait.into_iter().chain(silence).chain(timed).chain(windows).filter(|at| *at > now).min().unwrap_or(NEVER)
     }
 
     /// The alerts that stand.

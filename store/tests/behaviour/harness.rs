@@ -225,6 +225,7 @@ pub fn profile(extra: &[(&str, ChannelKind)]) -> Profile {
         id: channel(id),
         name: Localised::default(),
         kind: kind.clone(),
+        state_names: Vec::new(),
     });
     Profile {
         id: ProfileId::new("lift").unwrap(),
