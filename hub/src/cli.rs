@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     demo,
     server::Hub,
-    tools::{self, backtest::Backtest, detect::Detect, simulate::Simulate},
+    tools::{self, backtest::Backtest, detect::Detect, rules::RulesAction, simulate::Simulate},
 };
 
 /// Liftline: a proactive service hub for connected lifts.
@@ -50,6 +50,12 @@ pub enum Command {
     Backtest(Backtest),
     /// Write an anomaly score beside every row of a time-stamped table.
     Detect(Detect),
+    /// Try changed rules on what was recorded.
+    Rules {
+        /// What to do.
+        #[command(subcommand)]
+        action: RulesAction,
+    },
     /// Import an organisation: sites, people, rotas (TOML).
     Import {
         /// The configuration.
@@ -186,6 +192,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Simulate(options) => options.run(shutdown_on_signal()?).await,
         Command::Backtest(options) => options.run(),
         Command::Detect(options) => options.run(),
+        Command::Rules { action: RulesAction::Test(test) } => test.run().await,
         Command::Import { config, file } => {
             let (store, ..) = tools::attach(&config.config).await?;
             let (_, made) = tools::organisation::import(&store, &file, clock.now()).await?;

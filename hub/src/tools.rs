@@ -8,6 +8,7 @@ pub mod export;
 pub mod lab;
 pub mod organisation;
 pub mod outages;
+pub mod rules;
 pub mod series;
 pub mod simulate;
 pub mod users;

@@ -435,6 +435,12 @@ impl Watch {
             Snapshot { name: PREDICTOR.to_owned(), data: state.predictor.snapshot() },
             Snapshot { name: TRAIL.to_owned(), data: rest.write() },
         ];
+        let (together, most) = state.rules.memory();
+        #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
+        {
+            gauge!("liftline_rules_memory_bytes").set(together as f64);
+            gauge!("liftline_rules_largest_device_bytes").set(most as f64);
+        }
         let now = self.clock.now();
         state.save_not_before = now + SAVE_AGAIN;
         if let Err(failure) = self.store.commit_watch(&[], &state.cursors(), &snapshots, now).await {

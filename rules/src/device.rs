@@ -85,6 +85,10 @@ impl Tracked {
         };
         let place = if late > 0 { Place::Late(late) } else { Place::InTime };
         let at = reported.said.map_or_else(|| ClockPair::event_time(self.front, hub), |said| said.at);
+        // What was due by the time this came is found with what was known then.
+        if lateness > 0 && self.front.is_some() {
+            self.settle(ClockPair::event_time(self.front, hub).saturating_sub(lateness), step);
+        }
         if let Some(said) = reported.said
             && self.front.is_none_or(|front| said.at > front.event)
         {
@@ -123,8 +127,8 @@ impl Tracked {
             ahead.pass(now, i64::MIN, &mut Step { out: &mut found, ..*step });
             tell_at_once(&mut self.told, found, step);
         }
-        self.settled_step(step, |settled, step| settled.pass(i64::MIN, hub, step));
         self.settle(now.saturating_sub(step.ruleset.lateness_us), step);
+        self.settled_step(step, |settled, step| settled.pass(i64::MIN, hub, step));
     }
 
     /// The hub's time at which the device must be looked at again though nothing comes.
@@ -147,6 +151,17 @@ impl Tracked {
 
     fn withdrawal_due(&self) -> Option<i64> {
         self.told.iter().filter(|told| !told.confirmed).map(|told| told.alert.raised_at.as_micros()).min()
+    }
+
+    /// About how much memory it takes, in bytes, alerts left out.
+    pub(crate) fn bytes(&self) -> usize {
+        let waiting = self.waiting.iter().map(|waiting| {
+            size_of::<Waiting>() + waiting.reported.values.capacity() * size_of::<(u16, crate::reported::Datum)>()
+        });
+        size_of::<Self>()
+            + self.settled.bytes()
+            + self.ahead.as_ref().map_or(0, |ahead| size_of::<Watch>() + ahead.bytes())
+            + waiting.sum::<usize>()
     }
 
     /// The alerts that stand, as they were told.
@@ -198,6 +213,14 @@ impl Tracked {
             return;
         }
         self.settled_to = limit;
+        // What is settled was told ahead before; the copy must not come to it later.
+        if let Some(ahead) = &mut self.ahead
+            && ahead.next_due() < limit
+        {
+            let mut found = Vec::new();
+            ahead.pass(limit - 1, i64::MIN, &mut Step { out: &mut found, ..*step });
+            tell_at_once(&mut self.told, found, step);
+        }
         let ready = self.waiting.partition_point(|waiting| waiting.at < limit);
         let ready: Vec<_> = self.waiting.drain(..ready).collect();
         self.settled_step(step, |settled, step| {

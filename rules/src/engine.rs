@@ -159,6 +159,12 @@ impl Engine {
         self.counts
     }
 
+    /// About how much memory the devices under watch take, in bytes: together, and the one that takes most.
+    #[must_use]
+    pub fn memory(&self) -> (usize, usize) {
+        self.tracked.values().map(Tracked::bytes).fold((0, 0), |(sum, most), bytes| (sum + bytes, most.max(bytes)))
+    }
+
     /// The messages that came too late since this was asked last, at most a few hundred.
     pub fn take_late(&mut self) -> Vec<Late> {
         std::mem::take(&mut self.late)

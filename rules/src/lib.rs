@@ -20,6 +20,7 @@ mod program;
 mod reported;
 mod ruleset;
 mod snapshot;
+pub mod trial;
 mod watch;
 mod windows;
 mod words;

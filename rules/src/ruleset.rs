@@ -209,6 +209,12 @@ impl Ruleset {
         &self.profile
     }
 
+    /// How much later than a later message an earlier one may come and still be taken in its place.
+    #[must_use]
+    pub fn lateness(&self) -> std::time::Duration {
+        std::time::Duration::from_micros(self.lateness_us.unsigned_abs())
+    }
+
     pub(crate) fn channel(&self, id: &ChannelId) -> Option<u16> {
         self.channel_index.get(id).copied()
     }

@@ -517,6 +517,11 @@ impl Watch {
         wait.into_iter().chain(silence).chain(timed).chain(windows).filter(|at| *at > now).min().unwrap_or(NEVER)
     }
 
+    /// About how much memory its parts take, in bytes, alerts left out.
+    pub(crate) fn bytes(&self) -> usize {
+        self.facts.bytes() + self.rules.capacity() * size_of::<Progress>()
+    }
+
     /// The alerts that stand.
     pub(crate) fn standing(&self) -> impl Iterator<Item = &Alert> {
         self.rules.iter().filter_map(|progress| match &progress.phase {

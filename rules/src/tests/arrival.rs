@@ -180,7 +180,7 @@ fn what_comes_too_late_is_counted_and_counts_from_now_on() {
     assert_eq!((late[0].time, late[0].by), (super::at(41.0), Duration::from_secs(54)));
     run(&mut bench, &[(200.0, Tick)]);
     // It held since 41; it is known since what was settled when it came.
-    assert_eq!(bench.lines(), ["01:38 raised r"]);
+    assert_eq!(bench.lines(), ["01:39 raised r"]);
 }
 
 #[test]
