@@ -228,6 +228,8 @@ pub fn profile(extra: &[(&str, ChannelKind)]) -> Profile {
         state_names: Vec::new(),
     });
     Profile {
+        derived: Vec::new(),
+        lateness: std::time::Duration::ZERO,
         id: ProfileId::new("lift").unwrap(),
         name: Localised::default(),
         version: 1,
