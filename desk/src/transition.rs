@@ -308,7 +308,8 @@ impl Draft<'_> {
 /// prediction that no longer holds.
 fn spoken_by_lift(alert: &Alert) -> bool {
     match alert.source {
-        AlertSource::Rule | AlertSource::Detector => true,
+        // One that was withdrawn was never so: nobody has been let out.
+        AlertSource::Rule | AlertSource::Detector => !alert.evidence.withdrawn,
         AlertSource::Forecast => false,
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     demo,
     server::Hub,
-    tools::{self, backtest::Backtest, detect::Detect, rul::Rul, simulate::Simulate},
+    tools::{self, backtest::Backtest, detect::Detect, rul::Rul, rules::RulesAction, simulate::Simulate},
 };
 
 /// Liftline: a proactive service hub for connected lifts.
@@ -52,6 +52,12 @@ pub enum Command {
     Detect(Detect),
     /// Estimate the remaining life of units from run-to-failure tables.
     Rul(Rul),
+    /// Try changed rules on what was recorded.
+    Rules {
+        /// What to do.
+        #[command(subcommand)]
+        action: RulesAction,
+    },
     /// Import an organisation: sites, people, rotas (TOML).
     Import {
         /// The configuration.
@@ -207,6 +213,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backtest(options) => options.run(),
         Command::Detect(options) => options.run(),
         Command::Rul(options) => options.run(),
+        Command::Rules { action: RulesAction::Test(test) } => test.run().await,
         Command::Import { config, file } => {
             let (store, ..) = tools::attach(&config.config).await?;
             let (_, made) = tools::organisation::import(&store, &file, clock.now()).await?;

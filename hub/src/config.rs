@@ -268,6 +268,14 @@ fn load_profiles(extra: &[PathBuf], errors: &mut Vec<ConfigError>) -> Vec<Loaded
     loaded
 }
 
+/// The profile of one file, with its rules.
+///
+/// # Errors
+/// If it cannot be read, or the first problem in it.
+pub fn profile(file: &Path) -> anyhow::Result<LoadedProfile> {
+    Ok(compile(file, &std::fs::read_to_string(file)?)?)
+}
+
 fn compile(file: &Path, text: &str) -> Result<LoadedProfile, ProfileError> {
     let profile = Profile::parse(file, text)?;
     let rules = Ruleset::compile(&profile)?;

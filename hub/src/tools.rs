@@ -10,6 +10,7 @@ pub mod lab;
 pub mod organisation;
 pub mod outages;
 pub mod rul;
+pub mod rules;
 pub mod series;
 pub mod simulate;
 pub mod users;

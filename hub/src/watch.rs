@@ -22,7 +22,7 @@ use rules::Engine;
 use store::{EmergencyNote, Snapshot, Store, StoreError, WatchCursors};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{config::LoadedProfile, emergency::Line};
 
@@ -221,6 +221,7 @@ impl Watch {
                 .set(self.journal.head(lane).0.saturating_sub(at.0) as f64);
         }
         state.changed |= read > 0;
+        tell_late(&mut state.rules);
         // While entries are waiting, time is where they are: an absence is not found before what would disprove it.
         if state.trail.ahead().is_none()
             && Lane::ALL.into_iter().zip(state.at).all(|(lane, at)| at >= self.journal.head(lane))
@@ -434,6 +435,12 @@ impl Watch {
             Snapshot { name: PREDICTOR.to_owned(), data: state.predictor.snapshot() },
             Snapshot { name: TRAIL.to_owned(), data: rest.write() },
         ];
+        let (together, most) = state.rules.memory();
+        #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
+        {
+            gauge!("liftline_rules_memory_bytes").set(together as f64);
+            gauge!("liftline_rules_largest_device_bytes").set(most as f64);
+        }
         let now = self.clock.now();
         state.save_not_before = now + SAVE_AGAIN;
         if let Err(failure) = self.store.commit_watch(&[], &state.cursors(), &snapshots, now).await {
@@ -447,6 +454,15 @@ impl Watch {
         state.save_at = now + SAVE_EVERY;
         state.changed = false;
         Ok(())
+    }
+}
+
+/// Counts and names what came too late for the rules to take it in its place.
+fn tell_late(rules: &mut Engine) {
+    counter!("liftline_rules_late_total").absolute(rules.counts().late);
+    for late in rules.take_late() {
+        debug!(device.id = %late.device, message.time = %late.time, message.received_at = %late.received_at,
+            "a message came {} s too late for the rules: it counts from now on", late.by.as_secs_f32());
     }
 }
 

@@ -177,6 +177,10 @@ pub struct Evidence {
     pub clears_when: Localised,
     /// For forecasts: what is expected, when, and how sure.
     pub forecast: Option<ForecastEvidence>,
+    /// True if the alert was raised at once, for people's safety, and an earlier message that came later showed that
+    /// the condition did not hold: it was withdrawn, nobody was released.
+    #[serde(default)]
+    pub withdrawn: bool,
 }
 
 /// One thing that an alert rests on.

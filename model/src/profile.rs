@@ -46,11 +46,15 @@ pub struct Profile {
     pub name: Localised,
     /// Raised whenever the rules change.
     pub version: u32,
+    /// How much later than a later message an earlier one may come and still be taken in its place.
+    pub lateness: Duration,
     /// The file it was read from.
     #[serde(skip)]
     pub file: PathBuf,
     /// What it measures.
     pub channels: Vec<Channel>,
+    /// Numbers that are calculated from channels.
+    pub derived: Vec<Derived>,
     /// The codes it can send.
     pub events: Vec<EventKind>,
     /// Conditions to watch for.
@@ -100,6 +104,18 @@ pub struct Channel {
     pub name: Localised,
     /// What its values are.
     pub kind: ChannelKind,
+    /// What people call each of a state channel's states; empty if the profile does not say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub state_names: Vec<Localised>,
+}
+
+/// A number that is calculated from channels: rules use it by its name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Derived {
+    /// Its name; no channel has the same.
+    pub id: ChannelId,
+    /// How it is calculated, in CEL over the channels and the derived numbers before it.
+    pub value: Located<String>,
 }
 
 /// What a channel's values are.

@@ -293,6 +293,7 @@ impl Watch {
             ],
             clears_when: words::clears_within(context, self.level - limit / 2.0, self.level + limit / 2.0),
             forecast: None,
+            withdrawn: false,
         };
         let kind = Kind {
             rule: &shift.detector.id,

@@ -201,6 +201,7 @@ impl ForecastState {
             ],
             clears_when: words::clears_without_trend(context),
             forecast: Some(expected),
+            withdrawn: false,
         };
         let kind = Kind {
             rule: &forecast.id,

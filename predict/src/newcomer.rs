@@ -157,6 +157,7 @@ fn alert(
         ],
         clears_when: words::clears_when_calm(context),
         forecast: None,
+        withdrawn: false,
     };
     let kind = Kind {
         rule: &detector.id,

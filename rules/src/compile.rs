@@ -3,6 +3,7 @@
 
 mod call;
 mod check;
+mod past;
 
 use cel::{
     Env, IdedExpr,
@@ -13,7 +14,7 @@ use model::{
     profile::{ChannelKind, Located, did_you_mean},
 };
 
-use crate::program::{Moment, Number, Truth};
+use crate::program::{Followed, Moment, Number, Truth};
 
 /// The longest expression, in bytes.
 const MAX_LENGTH: usize = 4096;
@@ -23,9 +24,27 @@ const MAX_DEPTH: u16 = 32;
 const MAX_PARTS: usize = 512;
 /// The most expressions a profile may follow with `recent`, `since` and `after`.
 const MAX_LATCHES: usize = 64;
+/// The most windows, and the most sequences, a profile may ask for: their memory is kept for every device.
+const MAX_WINDOWS: usize = 64;
 
 /// The functions an expression may call.
-const FUNCTIONS: [&str; 5] = ["abs", "after", "has", "recent", "since"];
+const FUNCTIONS: [&str; 15] = [
+    "abs",
+    "after",
+    "avg",
+    "baseline",
+    "count",
+    "has",
+    "increase",
+    "max",
+    "min",
+    "percentile",
+    "rate",
+    "recent",
+    "sequence",
+    "since",
+    "time_in",
+];
 
 /// A part of an expression, by its type.
 #[derive(Debug, Clone)]
@@ -56,16 +75,38 @@ impl Typed {
     }
 }
 
-/// Compiles one expression that must be true or false. Expressions followed by `recent`, `since` and `after` are
-/// added to `latches`.
+/// Compiles one expression that must be true or false. What it asks of the past is added to `followed`.
 ///
 /// # Errors
 /// The first [`ProfileError`] found, at its line.
-pub(crate) fn truth(
-    profile: &Profile,
-    text: &Located<String>,
-    latches: &mut Vec<Truth>,
-) -> Result<Truth, ProfileError> {
+pub(crate) fn truth(profile: &Profile, text: &Located<String>, followed: &mut Followed) -> Result<Truth, ProfileError> {
+    let (mut lower, tree) = Lower::new(profile, text, followed)?;
+    match lower.expression(&tree, 0)? {
+        Typed::Truth(truth) => Ok(truth),
+        other => Err(lower.error(
+            &tree,
+            format!("the expression is {}, not true or false", other.describe()),
+            "compare it with something",
+        )),
+    }
+}
+
+/// Checks the derived numbers, whether a rule uses them or not.
+///
+/// # Errors
+/// The first [`ProfileError`] found, at its line.
+pub(crate) fn check_derived(profile: &Profile) -> Result<(), ProfileError> {
+    for (position, derived) in profile.derived.iter().enumerate() {
+        let mut followed = Followed::default();
+        let (mut lower, tree) = Lower::new(profile, &derived.value, &mut followed)?;
+        lower.derived = position;
+        lower.number(&tree, 0)?;
+    }
+    Ok(())
+}
+
+/// Reads an expression into a tree.
+fn parsed(profile: &Profile, text: &Located<String>) -> Result<(IdedExpr, SourceInfo), ProfileError> {
     if text.value.trim().is_empty() {
         return Err(profile.error(text.line, "the expression is empty", "write a condition over the channels"));
     }
@@ -79,21 +120,12 @@ pub(crate) fn truth(
     if nesting(&text.value) > usize::from(MAX_DEPTH) {
         return Err(too_large(|message, remedy| profile.error(text.line, message, remedy)));
     }
-    let (tree, info) = Env::default()
+    Env::default()
         .parser()
         .max_recursion_depth(MAX_DEPTH * 2)
         .error_recovery_limit(1)
         .parse_with_source_info(&text.value)
-        .map_err(|errors| syntax_error(profile, text, &errors))?;
-    let mut lower = Lower { profile, text, info, latches, parts: 0, within_moment: false };
-    match lower.expression(&tree, 0)? {
-        Typed::Truth(truth) => Ok(truth),
-        other => Err(lower.error(
-            &tree,
-            format!("the expression is {}, not true or false", other.describe()),
-            "compare it with something",
-        )),
-    }
+        .map_err(|errors| syntax_error(profile, text, &errors))
 }
 
 /// How deep brackets are nested; bounds the parser's own recursion.
@@ -134,10 +166,23 @@ struct Lower<'a> {
     profile: &'a Profile,
     text: &'a Located<String>,
     info: SourceInfo,
-    latches: &'a mut Vec<Truth>,
+    followed: &'a mut Followed,
     parts: usize,
-    /// True inside the expression that a `recent`, `since` or `after` follows.
+    /// True inside an expression that is followed, or that a window is over.
     within_moment: bool,
+    /// How many derived numbers this expression is inside of.
+    derived: usize,
+}
+
+impl<'a> Lower<'a> {
+    fn new(
+        profile: &'a Profile,
+        text: &'a Located<String>,
+        followed: &'a mut Followed,
+    ) -> Result<(Self, IdedExpr), ProfileError> {
+        let (tree, info) = parsed(profile, text)?;
+        Ok((Self { profile, text, info, followed, parts: 0, within_moment: false, derived: usize::MAX }, tree))
+    }
 }
 
 impl Lower<'_> {
@@ -194,8 +239,13 @@ impl Lower<'_> {
         u16::try_from(index).ok()
     }
 
-    fn name(&self, tree: &IdedExpr, name: &str) -> Result<Typed, ProfileError> {
+    fn name(&mut self, tree: &IdedExpr, name: &str) -> Result<Typed, ProfileError> {
         let Some(index) = self.channel_index(name) else {
+            if let Some(position) = self.profile.derived.iter().position(|derived| derived.id.as_str() == name)
+                && position < self.derived
+            {
+                return self.derived_number(position);
+            }
             if name == "online" {
                 return Ok(Typed::Truth(Truth::Online));
             }
@@ -206,7 +256,9 @@ impl Lower<'_> {
                     format!("ask when it happened: recent(\"{name}\", \"30s\")"),
                 ));
             }
-            let known: Vec<_> = self.profile.channels.iter().map(|channel| channel.id.as_str()).collect();
+            let derived = self.profile.derived.iter().map(|derived| derived.id.as_str());
+            let known: Vec<_> =
+                self.profile.channels.iter().map(|channel| channel.id.as_str()).chain(derived).collect();
             return Err(self.error(tree, format!("unknown channel \"{name}\""), did_you_mean(name, &known)));
         };
         Ok(match &self.profile.channels[usize::from(index)].kind {
@@ -215,6 +267,18 @@ impl Lower<'_> {
             ChannelKind::Text { .. } => Typed::Text(index),
             ChannelKind::State { .. } => Typed::State(index),
         })
+    }
+
+    /// A derived number, put in where its name stands; it may use only those before it.
+    fn derived_number(&mut self, position: usize) -> Result<Typed, ProfileError> {
+        let text = &self.profile.derived[position].value;
+        let (mut lower, tree) = Lower::new(self.profile, text, self.followed)?;
+        lower.derived = position;
+        lower.parts = self.parts;
+        lower.within_moment = self.within_moment;
+        let (number, unit) = lower.number(&tree, 0)?;
+        self.parts = lower.parts;
+        Ok(Typed::Number(number, unit))
     }
 
     fn number(&mut self, tree: &IdedExpr, depth: u16) -> Result<(Number, Option<Unit>), ProfileError> {

@@ -8,6 +8,8 @@ use std::{
 use model::{Alert, AlertChange, Device, DeviceId, Directory, Entry, ProfileId, Timestamp};
 
 use crate::{
+    device::{Place, Tracked},
+    reported::Reported,
     ruleset::Ruleset,
     snapshot::{self, RestoreError, RestoreReport},
     watch::{NEVER, Step, Watch},
@@ -24,7 +26,7 @@ const AWAY_US: i64 = 120_000_000;
 #[derive(Debug, Default)]
 pub struct Engine {
     rulesets: HashMap<ProfileId, Arc<Ruleset>>,
-    watches: HashMap<DeviceId, Watch>,
+    tracked: HashMap<DeviceId, Tracked>,
     /// When to come back to which device, by the hub's clock.
     due: BTreeSet<(i64, DeviceId)>,
     /// The hub's time as far as it is known.
@@ -35,6 +37,33 @@ pub struct Engine {
     lived_until: i64,
     /// Alerts of rules that are no more, until their end is reported.
     orphans: Vec<Alert>,
+    late: Vec<Late>,
+    counts: Counts,
+}
+
+/// How many messages that came too late are kept until [`Engine::take_late`] is called; the rest is only counted.
+const MAX_LATE: usize = 256;
+
+/// A message that came too late to be taken in its place: what it said counts from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    /// Whose it was.
+    pub device: DeviceId,
+    /// What it spoke of, in event time.
+    pub time: Timestamp,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// By how much it missed the lateness of its profile.
+    pub by: std::time::Duration,
+}
+
+/// What the engine has done since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Entries of devices with rules.
+    pub entries: u64,
+    /// Those of them that came too late to be taken in their place.
+    pub late: u64,
 }
 
 impl Engine {
@@ -48,10 +77,10 @@ impl Engine {
     /// Alerts of rules that are still there stand on and end by the new rules; those of removed rules end, which is
     /// reported with the next changes.
     pub fn load(&mut self, ruleset: Arc<Ruleset>) {
-        for (id, watch) in &mut self.watches {
-            if watch.ruleset.profile == ruleset.profile {
-                let (next, orphans) = snapshot::migrated(id, watch, &ruleset);
-                *watch = next;
+        for (id, tracked) in &mut self.tracked {
+            if tracked.settled.ruleset.profile == ruleset.profile {
+                let (next, orphans) = snapshot::migrated(id, tracked, &ruleset);
+                *tracked = next;
                 self.orphans.extend(orphans);
             }
         }
@@ -64,17 +93,30 @@ impl Engine {
         let ruleset = Arc::clone(ruleset);
         self.hear_clock(entry.received_at.as_micros());
         self.report_orphans(out);
-        if !self.watches.contains_key(&device.id) {
-            self.watches.insert(device.id.clone(), Watch::new(Arc::clone(&ruleset)));
+        if !self.tracked.contains_key(&device.id) {
+            self.tracked.insert(device.id.clone(), Tracked::new(Watch::new(Arc::clone(&ruleset))));
         }
-        let Some(watch) = self.watches.get_mut(&device.id) else { return };
-        if watch.ruleset.profile != device.profile {
-            let scheduled = watch.scheduled;
-            *watch = Watch::new(Arc::clone(&ruleset));
-            watch.scheduled = scheduled;
+        let Some(tracked) = self.tracked.get_mut(&device.id) else { return };
+        if tracked.settled.ruleset.profile != device.profile {
+            let scheduled = tracked.scheduled;
+            *tracked = Tracked::new(Watch::new(Arc::clone(&ruleset)));
+            tracked.scheduled = scheduled;
         }
-        watch.apply(entry, &mut Step { ruleset: &ruleset, device, out });
-        schedule(&mut self.due, watch, &device.id, entry.received_at.as_micros());
+        let reported = Reported::new(entry, &ruleset);
+        let said = reported.said;
+        self.counts.entries += 1;
+        if let Place::Late(by) = tracked.apply(reported, &mut Step { ruleset: &ruleset, device, out }) {
+            self.counts.late += 1;
+            if self.late.len() < MAX_LATE {
+                self.late.push(Late {
+                    device: device.id.clone(),
+                    time: said.map_or(entry.received_at, |said| Timestamp::from_micros(said.at)),
+                    received_at: entry.received_at,
+                    by: std::time::Duration::from_micros(by.unsigned_abs()),
+                });
+            }
+        }
+        schedule(&mut self.due, tracked, &device.id, entry.received_at.as_micros());
     }
 
     /// Lets time pass: silence and holding times end though nothing came. Costs nothing when nothing is due.
@@ -91,34 +133,53 @@ impl Engine {
             && *at <= hub
         {
             let Some((_, id)) = self.due.pop_first() else { break };
-            let Some(watch) = self.watches.get_mut(&id) else { continue };
-            watch.scheduled = None;
+            let Some(tracked) = self.tracked.get_mut(&id) else { continue };
+            tracked.scheduled = None;
             // A device that was taken out of the directory waits until it is heard again.
-            let Some(device) = devices.devices.get(&id).filter(|device| device.profile == watch.ruleset.profile) else {
+            let Some(device) =
+                devices.devices.get(&id).filter(|device| device.profile == tracked.settled.ruleset.profile)
+            else {
                 continue;
             };
-            let ruleset = Arc::clone(&watch.ruleset);
-            watch.advance(hub, &mut Step { ruleset: &ruleset, device, out });
-            schedule(&mut self.due, watch, &id, hub);
+            let ruleset = Arc::clone(&tracked.settled.ruleset);
+            tracked.advance(hub, &mut Step { ruleset: &ruleset, device, out });
+            schedule(&mut self.due, tracked, &id, hub);
         }
     }
 
     /// How many devices are under watch.
     #[must_use]
     pub fn devices(&self) -> usize {
-        self.watches.len()
+        self.tracked.len()
+    }
+
+    /// What was done since the engine was made.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// About how much memory the devices under watch take, in bytes: together, and the one that takes most.
+    #[must_use]
+    pub fn memory(&self) -> (usize, usize) {
+        self.tracked.values().map(Tracked::bytes).fold((0, 0), |(sum, most), bytes| (sum + bytes, most.max(bytes)))
+    }
+
+    /// The messages that came too late since this was asked last, at most a few hundred.
+    pub fn take_late(&mut self) -> Vec<Late> {
+        std::mem::take(&mut self.late)
     }
 
     /// The alerts that stand, in no order. After a restart an alert that is recorded as open and does not stand here
     /// (its rule was dropped with a snapshot that could not be read) has nobody left to end it.
     pub fn standing(&self) -> impl Iterator<Item = &Alert> {
-        self.watches.values().flat_map(Watch::standing)
+        self.tracked.values().flat_map(Tracked::standing)
     }
 
     /// Everything that is known, for [`Engine::restore`].
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
-        snapshot::write(self.hub, &self.watches)
+        snapshot::write(self.hub, &self.tracked)
     }
 
     /// Puts back what [`Engine::snapshot`] gave; call [`Engine::load`] for every profile first. If a profile's
@@ -130,12 +191,12 @@ impl Engine {
     pub fn restore(&mut self, bytes: &[u8]) -> Result<RestoreReport, RestoreError> {
         let restored = snapshot::read(bytes, &self.rulesets)?;
         self.hub = restored.hub;
-        self.watches = restored.watches;
+        self.tracked = restored.tracked;
         self.orphans = restored.orphans;
         self.restored = true;
         self.due.clear();
-        for (id, watch) in &mut self.watches {
-            schedule(&mut self.due, watch, id, self.hub);
+        for (id, tracked) in &mut self.tracked {
+            schedule(&mut self.due, tracked, id, self.hub);
         }
         Ok(restored.report)
     }
@@ -154,8 +215,8 @@ impl Engine {
     fn hear_clock(&mut self, hub: i64) {
         let listened = self.hub.max(self.lived_until.min(hub));
         if self.restored && hub.saturating_sub(listened) > AWAY_US {
-            for watch in self.watches.values_mut() {
-                watch.listen_from(hub);
+            for tracked in self.tracked.values_mut() {
+                tracked.settled.listen_from(hub);
             }
         }
         self.hub = self.hub.max(hub);
@@ -163,8 +224,8 @@ impl Engine {
 }
 
 /// Makes the engine come back to a device when its next rule is due.
-fn schedule(due: &mut BTreeSet<(i64, DeviceId)>, watch: &mut Watch, id: &DeviceId, hub: i64) {
-    let at = watch.due();
+fn schedule(due: &mut BTreeSet<(i64, DeviceId)>, tracked: &mut Tracked, id: &DeviceId, hub: i64) {
+    let at = tracked.due();
     if at == NEVER {
         return;
     }
@@ -172,14 +233,14 @@ fn schedule(due: &mut BTreeSet<(i64, DeviceId)>, watch: &mut Watch, id: &DeviceI
     // change with each of them.
     let wait = at.saturating_sub(hub).max(0);
     let early = if wait > 10_000 { at - wait / 8 } else { at };
-    match watch.scheduled {
+    match tracked.scheduled {
         Some(known) if known <= at => {}
         known => {
             if let Some(known) = known {
                 due.remove(&(known, id.clone()));
             }
             due.insert((early, id.clone()));
-            watch.scheduled = Some(early);
+            tracked.scheduled = Some(early);
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     program::{Moment, Truth},
     ruleset::{Compiled, Ruleset, Silence, Test},
     watch::Watch,
+    words,
 };
 
 /// What a rule was raised on.
@@ -57,6 +58,7 @@ pub(crate) fn of_raising(watch: &Watch, compiled: &Compiled, since: i64, now: i6
         observations,
         clears_when: clears_when(watch, compiled),
         forecast: None,
+        withdrawn: false,
     }
 }
 
@@ -106,11 +108,20 @@ struct Seen<'a> {
     found: Vec<(Moment, bool)>,
     /// The expressions that are followed: they stand for the channels in them.
     followed: Vec<u16>,
+    /// The windows that were asked.
+    windows: Vec<(u16, bool)>,
 }
 
 impl<'a> Seen<'a> {
     fn new(watch: &'a Watch, now: i64) -> Self {
-        Self { ruleset: &watch.ruleset, facts: &watch.facts, now, found: Vec::new(), followed: Vec::new() }
+        Self {
+            ruleset: &watch.ruleset,
+            facts: &watch.facts,
+            now,
+            found: Vec::new(),
+            followed: Vec::new(),
+            windows: Vec::new(),
+        }
     }
 
     fn add(&mut self, what: Moment, supports: bool) {
@@ -126,13 +137,23 @@ impl<'a> Seen<'a> {
 
     /// Notes what an expression looks at, and whether it speaks for the answer that is wanted.
     fn look(&mut self, truth: &Truth, wanted: bool) {
-        let (facts, now) = (self.facts, self.now);
+        let (facts, now, ruleset) = (self.facts, self.now, self.ruleset);
         let mut found = Vec::new();
+        let mut windows: Vec<(u16, bool)> = Vec::new();
         let mut latches = Vec::new();
         truth.atoms(wanted, &mut |atom, wanted| {
             let supports = atom.evaluate(facts, now) == Some(wanted);
             let mut moment = |moment: Moment| match moment {
                 Moment::Latch(latch) => latches.push(latch),
+                Moment::Sequence(sequence) => {
+                    for step in &ruleset.followed.sequences[usize::from(sequence)].steps {
+                        match step {
+                            Moment::Latch(latch) => latches.push(*latch),
+                            Moment::Event(_) | Moment::Channel(_) => found.push((*step, supports)),
+                            Moment::Sequence(_) => {}
+                        }
+                    }
+                }
                 Moment::Event(_) | Moment::Channel(_) => found.push((moment, supports)),
             };
             match atom {
@@ -156,7 +177,17 @@ impl<'a> Seen<'a> {
                 | Truth::Or(_)
                 | Truth::Choice(_) => atom.channels(&mut |channel| found.push((Moment::Channel(channel), supports))),
             }
+            // An atom is visited with what is inside it, so only its own windows are taken here.
+            if let Truth::Compare(..) | Truth::OneOf(..) = atom {
+                atom.windows(&mut |window| windows.push((window, supports)));
+            }
         });
+        for (window, supports) in windows {
+            match self.windows.iter_mut().find(|(known, _)| *known == window) {
+                Some((_, known)) => *known |= supports,
+                None => self.windows.push((window, supports)),
+            }
+        }
         for (what, supports) in found {
             self.add(what, supports);
         }
@@ -166,20 +197,38 @@ impl<'a> Seen<'a> {
     fn observations(&self) -> Vec<Observation> {
         let mut found = self.found.clone();
         for latch in &self.followed {
-            self.ruleset.latches[usize::from(*latch)].channels(&mut |channel| {
+            self.ruleset.followed.latches[usize::from(*latch)].channels(&mut |channel| {
                 let channel = Moment::Channel(channel);
                 if !found.iter().any(|(known, _)| *known == channel) {
                     found.push((channel, false));
                 }
             });
         }
-        found.iter().filter_map(|(what, supports)| observation(self.ruleset, self.facts, *what, *supports)).collect()
+        let found = found.iter().filter_map(|(what, supports)| observation(self.ruleset, self.facts, *what, *supports));
+        let windows = self.windows.iter().map(|(window, supports)| {
+            let value = self.facts.window(*window, self.now);
+            Observation {
+                name: words::window_text(self.ruleset, *window),
+                value: value.map(Value::Number),
+                unit: words::window_unit(self.ruleset, *window),
+                time: value.map(|_| Timestamp::from_micros(self.now)),
+                supports: *supports && value.is_some(),
+            }
+        });
+        found.chain(windows).collect()
     }
 
     /// What speaks for the answer, in words.
     fn supporting(&self) -> Vec<Localised> {
         let known = self.found.iter().filter(|(_, supports)| *supports);
-        known.filter_map(|(what, _)| in_words(self.ruleset, self.facts, *what)).collect()
+        let known = known.filter_map(|(what, _)| in_words(self.ruleset, self.facts, *what));
+        let windows = self.windows.iter().filter(|(_, supports)| *supports);
+        let windows = windows.filter_map(|(window, _)| {
+            let value = self.facts.window(*window, self.now)?;
+            let (name, unit) = (words::window(self.ruleset, *window), words::window_unit(self.ruleset, *window));
+            Some(phrases::reading(&name, &Value::Number(value), unit))
+        });
+        known.chain(windows).collect()
     }
 }
 
@@ -207,19 +256,18 @@ fn observation(ruleset: &Ruleset, facts: &Facts, what: Moment, supports: bool) -
                 supports: supports && time.is_some(),
             })
         }
-        Moment::Latch(_) => None,
+        Moment::Latch(_) | Moment::Sequence(_) => None,
     }
 }
 
 fn in_words(ruleset: &Ruleset, facts: &Facts, what: Moment) -> Option<Localised> {
     match what {
         Moment::Channel(channel) => {
-            let declared = &ruleset.channels[usize::from(channel)];
-            let value = facts.value(channel, &declared.kind)?;
-            Some(phrases::reading(&declared.name, &value, declared.unit()))
+            let value = facts.value(channel, &ruleset.channels[usize::from(channel)].kind)?;
+            Some(words::value(ruleset, channel, &value))
         }
         Moment::Event(event) => facts.event(event).map(|_| ruleset.events[usize::from(event)].name.clone()),
-        Moment::Latch(_) => None,
+        Moment::Latch(_) | Moment::Sequence(_) => None,
     }
 }
 
@@ -294,7 +342,7 @@ fn name_of_missing(watch: &Watch, what: Moment) -> Option<Localised> {
         Moment::Channel(channel) if watch.facts.time(channel).is_none() => {
             Some(watch.ruleset.channels[usize::from(channel)].name.clone())
         }
-        Moment::Channel(_) | Moment::Event(_) | Moment::Latch(_) => None,
+        Moment::Channel(_) | Moment::Event(_) | Moment::Latch(_) | Moment::Sequence(_) => None,
     }
 }
 
@@ -310,7 +358,7 @@ fn silent_for(watch: &Watch, compiled: &Compiled, of: Silence, after_us: i64) ->
         }
         Silence::Of(Moment::Channel(channel)) => &watch.ruleset.channels[usize::from(channel)].name,
         Silence::Of(Moment::Event(event)) => &watch.ruleset.events[usize::from(event)].name,
-        Silence::Of(Moment::Latch(_)) => title,
+        Silence::Of(Moment::Latch(_) | Moment::Sequence(_)) => title,
     };
     Localised::new(
         format!("{}: no \"{}\" for {}.", title.en, name.en, span.en),
@@ -339,7 +387,6 @@ fn condition(compiled: &Compiled) -> String {
 }
 
 fn clears_when(watch: &Watch, compiled: &Compiled) -> Localised {
-    let rule = &compiled.rule;
     let mut ways = Vec::new();
     if let Test::Event { clear_codes, .. } = &compiled.test {
         ways.extend(clear_codes.iter().map(|code| {
@@ -347,13 +394,13 @@ fn clears_when(watch: &Watch, compiled: &Compiled) -> Localised {
             Localised::new(format!("the event \"{}\"", name.en), format!("收到事件“{}”", name.zh))
         }));
     }
-    if let Some(clear_when) = &rule.clear_when {
-        let text = phrases::one_line(&clear_when.value);
-        ways.push(Localised::new(text.clone(), text));
+    if let Some(clear_when) = &compiled.clear_when {
+        ways.push(words::truth(&watch.ruleset, clear_when, true));
     }
     if ways.is_empty() {
         ways.push(match &compiled.test {
-            Test::When(_) | Test::Fusion { .. } => Localised::new("the condition no longer holds", "条件不再成立"),
+            Test::When(truth) => words::truth(&watch.ruleset, truth, false),
+            Test::Fusion { .. } => Localised::new("the signals no longer add up", "各信号之和低于阈值"),
             Test::Event { .. } => Localised::new("the event does not come again", "事件不再出现"),
             Test::Absence { of: Silence::Contact, .. } => Localised::new("the next message", "收到下一条消息"),
             Test::Absence { .. } => Localised::new("it comes again", "再次收到"),

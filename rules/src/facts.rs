@@ -3,8 +3,13 @@
 use std::sync::Arc;
 
 use model::{Timestamp, Value, profile::ChannelKind};
+use serde::{Deserialize, Serialize};
 
-use crate::program::{Moment, Truth};
+use crate::{
+    program::{Followed, Moment},
+    reported::Datum,
+    windows::{Kind, Sequence, Source, Window},
+};
 
 /// A time that never was.
 const NEVER: i64 = i64::MIN;
@@ -16,7 +21,7 @@ const REMEMBERED: usize = 4;
 ///
 /// A message cannot be about the future. A device whose clock is ahead is taken to speak of the moment it was
 /// received; its own time still tells its messages apart and puts them in order.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Said {
     /// The device's own time.
     raw: i64,
@@ -27,6 +32,11 @@ pub(crate) struct Said {
 impl Said {
     pub(crate) fn new(time: Timestamp, received_at: Timestamp) -> Self {
         Self { raw: time.as_micros(), at: time.min(received_at).as_micros() }
+    }
+
+    /// The device's own time.
+    pub(crate) fn raw(self) -> i64 {
+        self.raw
     }
 }
 
@@ -72,17 +82,24 @@ pub(crate) struct Facts {
     texts: Vec<Option<Arc<str>>>,
     events: Vec<EventTimes>,
     latches: Vec<Latch>,
+    /// What the windows and sequences are, with what is kept of them.
+    followed: Arc<Followed>,
+    windows: Vec<Window>,
+    sequences: Vec<Sequence>,
     online: Option<bool>,
     online_at: i64,
 }
 
 impl Facts {
-    pub(crate) fn new(channels: usize, events: usize, latches: usize) -> Self {
+    pub(crate) fn new(channels: usize, events: usize, followed: Arc<Followed>) -> Self {
         Self {
+            windows: vec![Window::default(); followed.windows.len()],
+            sequences: followed.sequences.iter().map(Sequence::new).collect(),
             cells: vec![EMPTY; channels],
             texts: vec![None; channels],
             events: vec![EventTimes { last: NEVER, raws: [NEVER; REMEMBERED] }; events],
-            latches: vec![Latch { holds: false, last: NEVER }; latches],
+            latches: vec![Latch { holds: false, last: NEVER }; followed.latches.len()],
+            followed,
             online: None,
             online_at: NEVER,
         }
@@ -129,6 +146,7 @@ impl Facts {
                 let latch = &self.latches[usize::from(latch)];
                 if latch.holds { Some(now) } else { Some(latch.last).filter(|at| *at != NEVER) }
             }
+            Moment::Sequence(sequence) => Some(self.sequences[usize::from(sequence)].done).filter(|at| *at != NEVER),
         }
     }
 
@@ -145,7 +163,7 @@ impl Facts {
     }
 
     /// Takes a value, unless a later one is known.
-    pub(crate) fn take(&mut self, channel: u16, kind: &ChannelKind, value: &Value, said: Said) -> Taken {
+    pub(crate) fn take(&mut self, channel: u16, value: &Datum, said: Said) -> Taken {
         let cell = &mut self.cells[usize::from(channel)];
         let newer = said.raw > cell.raw;
         // The latest value came from a clock that was ahead and has been put right since.
@@ -154,30 +172,15 @@ impl Facts {
             return Taken::Ignored;
         }
         let known = cell.at != NEVER;
-        let number = match (kind, value) {
-            (ChannelKind::Number { .. }, Value::Number(number)) => *number,
-            (ChannelKind::Bool, Value::Bool(flag)) => f64::from(u8::from(*flag)),
-            (ChannelKind::State { states }, Value::Text(text)) => {
-                match states.iter().position(|state| **state == **text) {
-                    #[expect(clippy::cast_precision_loss, reason = "an index below 64")]
-                    Some(index) => index as f64,
-                    None => return Taken::Ignored,
-                }
-            }
-            (ChannelKind::Text { .. }, Value::Text(text)) => {
+        let (number, changed) = match value {
+            Datum::Number(number) => (*number, !known || cell.number.to_bits() != number.to_bits()),
+            Datum::Text(text) => {
                 let slot = &mut self.texts[usize::from(channel)];
                 let changed = slot.as_ref() != Some(text);
                 *slot = Some(text.clone());
-                *cell = Cell { number: 0.0, at: said.at, raw: said.raw };
-                return if changed { Taken::Changed } else { Taken::Repeated };
-            }
-            (ChannelKind::Number { .. }, Value::Bool(_) | Value::Text(_))
-            | (ChannelKind::Bool, Value::Number(_) | Value::Text(_))
-            | (ChannelKind::State { .. } | ChannelKind::Text { .. }, Value::Number(_) | Value::Bool(_)) => {
-                return Taken::Ignored;
+                (0.0, changed)
             }
         };
-        let changed = !known || cell.number.to_bits() != number.to_bits();
         *cell = Cell { number, at: said.at, raw: said.raw };
         if changed { Taken::Changed } else { Taken::Repeated }
     }
@@ -210,15 +213,84 @@ impl Facts {
         }
     }
 
-    /// Evaluates the expressions anew.
-    pub(crate) fn set_latches(&mut self, expressions: &[Truth], now: i64) {
-        for (index, expression) in expressions.iter().enumerate() {
+    /// Evaluates the expressions that are followed anew.
+    pub(crate) fn set_latches(&mut self, now: i64) {
+        let followed = Arc::clone(&self.followed);
+        for (index, expression) in (0u16..).zip(&followed.latches) {
             let holds = expression.evaluate(self, now) == Some(true);
-            let latch = &mut self.latches[index];
-            latch.holds = holds;
+            let latch = &mut self.latches[usize::from(index)];
+            let before = std::mem::replace(&mut latch.holds, holds);
             if holds {
                 latch.last = latch.last.max(now);
             }
+            if before != holds {
+                self.turned(Moment::Latch(index), holds, now);
+            }
+        }
+    }
+
+    /// An event happened, or a condition began or ceased to hold.
+    pub(crate) fn turned(&mut self, what: Moment, holds: bool, now: i64) {
+        for (spec, window) in self.followed.windows.iter().zip(&mut self.windows) {
+            match (&spec.of, spec.kind) {
+                (Source::Moment(of), Kind::TimeIn) if *of == what => window.holds(spec, holds, now),
+                (Source::Moment(of), _) if *of == what && holds => window.happened(spec, now),
+                (Source::Moment(_) | Source::Number(_), _) => {}
+            }
+        }
+        if holds {
+            for (spec, sequence) in self.followed.sequences.iter().zip(&mut self.sequences) {
+                sequence.happened(spec, what, now);
+            }
+        }
+    }
+
+    /// Gives windows the values they are over; `windows` has a bit for each.
+    pub(crate) fn feed(&mut self, windows: u64, now: i64) {
+        let followed = Arc::clone(&self.followed);
+        let mut rest = windows;
+        while rest != 0 {
+            let index = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            let spec = &followed.windows[index];
+            if let Source::Number(number) = &spec.of
+                && let Some(value) = number.evaluate(self, now)
+            {
+                self.windows[index].feed(spec, value, now);
+            }
+        }
+    }
+
+    /// What a window tells.
+    pub(crate) fn window(&self, window: u16, now: i64) -> Option<f64> {
+        let index = usize::from(window);
+        self.windows[index].value(&self.followed.windows[index], now)
+    }
+
+    /// When a window's answer may change though nothing comes.
+    pub(crate) fn window_due(&self, window: u16, now: i64) -> Option<i64> {
+        let index = usize::from(window);
+        self.windows[index].due(&self.followed.windows[index], now)
+    }
+
+    /// About how much memory this takes, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.cells.capacity() * size_of::<Cell>()
+            + self.texts.iter().flatten().map(|text| text.len()).sum::<usize>()
+            + self.texts.capacity() * size_of::<Option<Arc<str>>>()
+            + self.events.capacity() * size_of::<EventTimes>()
+            + self.latches.capacity() * size_of::<Latch>()
+            + self.windows.iter().map(|window| size_of::<Window>() + window.bytes()).sum::<usize>()
+            + self.sequences.capacity() * size_of::<Sequence>()
+    }
+
+    pub(crate) fn saved_followed(&self) -> (Vec<Window>, Vec<Sequence>) {
+        (self.windows.clone(), self.sequences.clone())
+    }
+
+    pub(crate) fn load_followed(&mut self, (windows, sequences): (Vec<Window>, Vec<Sequence>)) {
+        if windows.len() == self.windows.len() && sequences.len() == self.sequences.len() {
+            (self.windows, self.sequences) = (windows, sequences);
         }
     }
 
@@ -230,7 +302,9 @@ impl Facts {
 
     /// Puts back what [`Facts::saved_cell`] gave; a value that no longer fits the channel is dropped.
     pub(crate) fn load_cell(&mut self, channel: u16, kind: &ChannelKind, value: &Value, at: i64, raw: i64) {
-        self.take(channel, kind, value, Said { raw, at });
+        if let Some(datum) = Datum::of(kind, value) {
+            self.take(channel, &datum, Said { raw, at });
+        }
     }
 
     pub(crate) fn saved_event(&self, event: u16) -> (i64, [i64; REMEMBERED]) {

@@ -11,18 +11,23 @@
 //! when it is known not to hold, so a gap in the data never raises or clears anything.
 
 mod compile;
+mod device;
 mod engine;
 mod evidence;
 mod facts;
 mod phrases;
 mod program;
+mod reported;
 mod ruleset;
 mod snapshot;
+pub mod trial;
 mod watch;
+mod windows;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
-pub use engine::Engine;
+pub use engine::{Counts, Engine, Late};
 pub use ruleset::Ruleset;
 pub use snapshot::{RestoreError, RestoreReport};

@@ -3,7 +3,19 @@
 
 use std::sync::Arc;
 
-use crate::facts::Facts;
+use crate::{
+    facts::Facts,
+    windows::{SequenceSpec, WindowSpec},
+};
+
+/// What is followed of every device beside its latest values.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Followed {
+    /// The conditions that `recent`, `since`, `after`, `count`, `time_in` and `sequence` ask about.
+    pub(crate) latches: Vec<Truth>,
+    pub(crate) windows: Vec<WindowSpec>,
+    pub(crate) sequences: Vec<SequenceSpec>,
+}
 
 /// Something that happens at a time: `recent`, `since` and `after` ask when it last did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +26,8 @@ pub(crate) enum Moment {
     Channel(u16),
     /// An expression held.
     Latch(u16),
+    /// A sequence was complete.
+    Sequence(u16),
 }
 
 /// A comparison.
@@ -87,6 +101,8 @@ pub(crate) enum Number {
     Calculation(Arithmetic, Box<(Number, Number)>),
     /// `c ? x : y`
     Choice(Box<(Truth, Number, Number)>),
+    /// `avg(x, "5m")` and the like.
+    Window(u16),
 }
 
 /// A truth value, or unknown.
@@ -167,13 +183,31 @@ impl Number {
                 let branch = if parts.0.evaluate(facts, now)? { &parts.1 } else { &parts.2 };
                 branch.evaluate(facts, now)
             }
+            Self::Window(window) => facts.window(*window, now),
+        }
+    }
+
+    /// Calls back for every window asked for, leaving out those inside truth values.
+    pub(crate) fn windows(&self, visit: &mut dyn FnMut(u16)) {
+        match self {
+            Self::Constant(_) | Self::Channel(_) => {}
+            Self::Window(window) => visit(*window),
+            Self::Negative(x) | Self::Absolute(x) => x.windows(visit),
+            Self::Calculation(_, pair) => {
+                pair.0.windows(visit);
+                pair.1.windows(visit);
+            }
+            Self::Choice(parts) => {
+                parts.1.windows(visit);
+                parts.2.windows(visit);
+            }
         }
     }
 
     /// Calls back for every truth value inside.
     pub(crate) fn conditions<'a>(&'a self, visit: &mut dyn FnMut(&'a Truth)) {
         match self {
-            Self::Constant(_) | Self::Channel(_) => {}
+            Self::Constant(_) | Self::Channel(_) | Self::Window(_) => {}
             Self::Negative(x) | Self::Absolute(x) => x.conditions(visit),
             Self::Calculation(_, pair) => {
                 pair.0.conditions(visit);
@@ -190,7 +224,7 @@ impl Number {
     /// Calls back for every channel whose value is read, leaving out those inside truth values.
     pub(crate) fn channels(&self, visit: &mut dyn FnMut(u16)) {
         match self {
-            Self::Constant(_) => {}
+            Self::Constant(_) | Self::Window(_) => {}
             Self::Channel(channel) => visit(*channel),
             Self::Negative(x) | Self::Absolute(x) => x.channels(visit),
             Self::Calculation(_, pair) => {
@@ -261,6 +295,33 @@ impl Truth {
             }
             Self::OneOf(number, _) => number.channels(visit),
             Self::Constant(_)
+            | Self::Online
+            | Self::Recent { .. }
+            | Self::Since { .. }
+            | Self::Sooner { .. }
+            | Self::After { .. }
+            | Self::Same(_)
+            | Self::Not(_)
+            | Self::And(_)
+            | Self::Or(_)
+            | Self::Choice(_) => {}
+        });
+    }
+
+    /// Calls back for every window asked for.
+    pub(crate) fn windows(&self, visit: &mut dyn FnMut(u16)) {
+        self.atoms(true, &mut |atom, _| match atom {
+            Self::Compare(_, pair) => {
+                pair.0.windows(visit);
+                pair.1.windows(visit);
+            }
+            Self::OneOf(number, _) => number.windows(visit),
+            Self::Constant(_)
+            | Self::Channel(_)
+            | Self::State { .. }
+            | Self::Text { .. }
+            | Self::Limit { .. }
+            | Self::Has(_)
             | Self::Online
             | Self::Recent { .. }
             | Self::Since { .. }

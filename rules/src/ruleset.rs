@@ -1,6 +1,6 @@
 //! The rules of one profile, compiled, with an index of which rule depends on what.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use model::{
     ChannelId, Profile, ProfileError, ProfileId,
@@ -9,7 +9,8 @@ use model::{
 
 use crate::{
     compile,
-    program::{Moment, Truth},
+    program::{Followed, Moment, Truth},
+    windows::Source,
 };
 
 /// The most rules a profile may have.
@@ -56,6 +57,8 @@ pub(crate) struct Compiled {
     pub(crate) clear_us: i64,
     /// Answers that change by themselves: so long after this moment.
     pub(crate) timed: Vec<(Moment, i64)>,
+    /// The windows it asks.
+    pub(crate) windows: Vec<u16>,
 }
 
 impl Compiled {
@@ -67,6 +70,11 @@ impl Compiled {
                 false
             }
         }
+    }
+
+    /// True if it must not wait until earlier messages cannot come any more: a person may be in danger.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.rule.life_safety && !self.is_contact()
     }
 
     /// Every expression of the rule.
@@ -88,8 +96,10 @@ pub struct Ruleset {
     pub(crate) channels: Vec<Channel>,
     pub(crate) events: Vec<EventKind>,
     pub(crate) rules: Vec<Compiled>,
-    /// The expressions that `recent`, `since` and `after` follow.
-    pub(crate) latches: Vec<Truth>,
+    /// What is followed of every device.
+    pub(crate) followed: Arc<Followed>,
+    /// By channel: the windows over its values, a bit for each.
+    pub(crate) feeds: Vec<u64>,
     channel_index: HashMap<ChannelId, u16>,
     event_index: HashMap<String, u16>,
     /// By channel: what depends on its value.
@@ -102,6 +112,10 @@ pub struct Ruleset {
     pub(crate) on_online: Dependents,
     /// The rules about contact itself.
     pub(crate) contact_rules: Vec<u16>,
+    /// The rules that must not wait.
+    pub(crate) urgent: RuleSet,
+    /// How much later than a later message an earlier one may come and still be taken in its place.
+    pub(crate) lateness_us: i64,
 }
 
 /// What a changed value touches.
@@ -123,6 +137,13 @@ impl RuleSet {
     pub(crate) fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine |= theirs;
+        }
+    }
+
+    /// Drops what is not in the other set.
+    pub(crate) fn keep(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine &= theirs;
         }
     }
 
@@ -149,15 +170,16 @@ impl Ruleset {
     /// The first [`ProfileError`] found, with file, line and remedy.
     pub fn compile(profile: &Profile) -> Result<Self, ProfileError> {
         check_size(profile)?;
+        compile::check_derived(profile)?;
         let index = |position: usize| u16::try_from(position).expect("bounded by check_size");
         let event_index: HashMap<String, u16> =
             profile.events.iter().enumerate().map(|(i, event)| (event.code.clone(), index(i))).collect();
         let channel_index: HashMap<ChannelId, u16> =
             profile.channels.iter().enumerate().map(|(i, channel)| (channel.id.clone(), index(i))).collect();
-        let mut latches = Vec::new();
+        let mut followed = Followed::default();
         let mut rules = Vec::with_capacity(profile.rules.len());
         for rule in &profile.rules {
-            rules.push(compile_rule(profile, rule, &channel_index, &event_index, &mut latches)?);
+            rules.push(compile_rule(profile, rule, &channel_index, &event_index, &mut followed)?);
         }
         let mut ruleset = Self {
             profile: profile.id.clone(),
@@ -167,10 +189,13 @@ impl Ruleset {
             on_event: vec![RuleSet::default(); profile.events.len()],
             on_online: Dependents::default(),
             contact_rules: (0..rules.len()).filter(|i| rules[*i].is_contact()).map(index).collect(),
+            urgent: RuleSet::default(),
+            lateness_us: micros(profile.lateness),
             channels: profile.channels.clone(),
             events: profile.events.clone(),
             rules,
-            latches,
+            feeds: vec![0; profile.channels.len()],
+            followed: Arc::new(followed),
             channel_index,
             event_index,
         };
@@ -184,6 +209,12 @@ impl Ruleset {
         &self.profile
     }
 
+    /// How much later than a later message an earlier one may come and still be taken in its place.
+    #[must_use]
+    pub fn lateness(&self) -> std::time::Duration {
+        std::time::Duration::from_micros(self.lateness_us.unsigned_abs())
+    }
+
     pub(crate) fn channel(&self, id: &ChannelId) -> Option<u16> {
         self.channel_index.get(id).copied()
     }
@@ -193,11 +224,20 @@ impl Ruleset {
     }
 
     fn index(&mut self) {
-        for latch in &self.latches {
+        let followed = Arc::clone(&self.followed);
+        for (bit, window) in followed.windows.iter().enumerate() {
+            if let Source::Number(number) = &window.of {
+                number.channels(&mut |channel| self.feeds[usize::from(channel)] |= 1 << bit);
+            }
+        }
+        for latch in &followed.latches {
             latch.channels(&mut |channel| self.on_change[usize::from(channel)].latches = true);
             self.on_online.latches |= latch.asks_online();
         }
         for (number, compiled) in self.rules.iter().enumerate() {
+            if compiled.is_urgent() {
+                self.urgent.insert(number);
+            }
             let mut moments = Vec::new();
             for expression in compiled.expressions() {
                 expression.channels(&mut |channel| self.on_change[usize::from(channel)].rules.insert(number));
@@ -213,17 +253,30 @@ impl Ruleset {
                 Test::Absence { of: Silence::Of(moment), .. } => moments.push(*moment),
                 Test::Absence { of: Silence::Contact, .. } | Test::When(_) | Test::Fusion { .. } => {}
             }
-            for moment in moments {
+            for window in &compiled.windows {
+                match &followed.windows[usize::from(*window)].of {
+                    Source::Number(of) => of.channels(&mut |channel| {
+                        self.on_value[usize::from(channel)].insert(number);
+                    }),
+                    Source::Moment(moment) => moments.push(*moment),
+                }
+            }
+            let steps = |moment: &Moment| match moment {
+                Moment::Sequence(sequence) => followed.sequences[usize::from(*sequence)].steps.clone(),
+                Moment::Event(_) | Moment::Channel(_) | Moment::Latch(_) => vec![*moment],
+            };
+            for moment in moments.iter().flat_map(steps) {
                 match moment {
                     Moment::Event(event) => self.on_event[usize::from(event)].insert(number),
                     Moment::Channel(channel) => self.on_value[usize::from(channel)].insert(number),
                     Moment::Latch(latch) => {
-                        let latch = &self.latches[usize::from(latch)];
+                        let latch = &followed.latches[usize::from(latch)];
                         latch.channels(&mut |channel| self.on_change[usize::from(channel)].rules.insert(number));
                         if latch.asks_online() {
                             self.on_online.rules.insert(number);
                         }
                     }
+                    Moment::Sequence(_) => {} // A step is never a sequence.
                 }
             }
         }
@@ -256,9 +309,9 @@ fn compile_rule(
     rule: &Rule,
     channels: &HashMap<ChannelId, u16>,
     events: &HashMap<String, u16>,
-    latches: &mut Vec<Truth>,
+    followed: &mut Followed,
 ) -> Result<Compiled, ProfileError> {
-    let mut lower = |text: &Located<String>| compile::truth(profile, text, latches);
+    let mut lower = |text: &Located<String>| compile::truth(profile, text, followed);
     let unknown = |name: &str| profile.error(rule.line, format!("unknown name \"{name}\""), "declare it first");
     let event = |code: &String| events.get(code).copied().ok_or_else(|| unknown(code));
     let mut hold_us = micros(rule.hold);
@@ -294,10 +347,16 @@ fn compile_rule(
         hold_us,
         clear_us: micros(rule.clear_for),
         timed: Vec::new(),
+        windows: Vec::new(),
     };
     check_ending(profile, &compiled)?;
-    let mut timed = Vec::new();
+    let (mut timed, mut windows) = (Vec::new(), Vec::new());
     for expression in compiled.expressions() {
+        expression.windows(&mut |window| {
+            if !windows.contains(&window) {
+                windows.push(window);
+            }
+        });
         expression.moments(&mut |moment, span| {
             if let Some(span) = span
                 && !timed.contains(&(moment, span))
@@ -306,7 +365,7 @@ fn compile_rule(
             }
         });
     }
-    Ok(Compiled { timed, ..compiled })
+    Ok(Compiled { timed, windows, ..compiled })
 }
 
 /// Every alert must be able to end, and in one way only.

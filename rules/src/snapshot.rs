@@ -7,12 +7,14 @@ use model::{Alert, AlertChange, ChannelId, DeviceId, ProfileId, RuleId, Timestam
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    device::{Told, Tracked, Waiting},
     ruleset::Ruleset,
     watch::{ClockPair, Phase, Progress, Watch},
+    windows::{Sequence, Window},
 };
 
 /// Raised whenever the shape of [`Saved`] changes.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,8 @@ struct SavedProfile {
     events: Vec<String>,
     rules: Vec<RuleId>,
     latches: usize,
+    /// The windows and sequences, as they were: what is kept of them means something only for the same.
+    followed: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,18 +67,23 @@ struct SavedDevice {
     cells: Vec<Option<(Value, i64, i64)>>,
     events: Vec<(i64, [i64; 4])>,
     latches: Vec<(bool, i64)>,
+    followed: (Vec<Window>, Vec<Sequence>),
     online: (Option<bool>, i64),
     clock: Option<ClockPair>,
     born: Option<i64>,
     contact: Option<i64>,
     fresh: bool,
     rules: Vec<Progress>,
+    settled_to: i64,
+    front: Option<ClockPair>,
+    waiting: Vec<Waiting>,
+    told: Vec<Told>,
 }
 
 /// What [`read`] found.
 pub(crate) struct Restored {
     pub(crate) hub: i64,
-    pub(crate) watches: HashMap<DeviceId, Watch>,
+    pub(crate) tracked: HashMap<DeviceId, Tracked>,
     /// Alerts of rules that are no more.
     pub(crate) orphans: Vec<Alert>,
     pub(crate) report: RestoreReport,
@@ -87,11 +96,13 @@ fn saved_profile(ruleset: &Ruleset) -> SavedProfile {
         channels: ruleset.channels.iter().map(|channel| channel.id.clone()).collect(),
         events: ruleset.events.iter().map(|event| event.code.clone()).collect(),
         rules: ruleset.rules.iter().map(|compiled| compiled.rule.id.clone()).collect(),
-        latches: ruleset.latches.len(),
+        latches: ruleset.followed.latches.len(),
+        followed: format!("{:?} {:?}", ruleset.followed.windows, ruleset.followed.sequences),
     }
 }
 
-fn saved_device(id: &DeviceId, profile: usize, watch: &Watch) -> SavedDevice {
+fn saved_device(id: &DeviceId, profile: usize, tracked: &Tracked) -> SavedDevice {
+    let watch = &tracked.settled;
     let channels = &watch.ruleset.channels;
     let facts = &watch.facts;
     SavedDevice {
@@ -100,28 +111,34 @@ fn saved_device(id: &DeviceId, profile: usize, watch: &Watch) -> SavedDevice {
         cells: (0u16..).zip(channels).map(|(index, channel)| facts.saved_cell(index, &channel.kind)).collect(),
         events: (0u16..).zip(&watch.ruleset.events).map(|(index, _)| facts.saved_event(index)).collect(),
         latches: facts.saved_latches(),
+        followed: facts.saved_followed(),
         online: facts.saved_online(),
         clock: watch.clock,
         born: watch.born,
         contact: watch.contact,
         fresh: watch.fresh,
         rules: watch.rules.clone(),
+        settled_to: tracked.settled_to,
+        front: tracked.front,
+        waiting: tracked.waiting.clone(),
+        told: tracked.told.clone(),
     }
 }
 
 /// Writes everything.
-pub(crate) fn write(hub: i64, watches: &HashMap<DeviceId, Watch>) -> Vec<u8> {
-    let mut sorted: Vec<_> = watches.iter().collect();
+pub(crate) fn write(hub: i64, tracked: &HashMap<DeviceId, Tracked>) -> Vec<u8> {
+    let mut sorted: Vec<_> = tracked.iter().collect();
     sorted.sort_unstable_by_key(|(id, _)| *id);
     let mut rulesets: Vec<&Arc<Ruleset>> = Vec::new();
     let mut devices = Vec::with_capacity(sorted.len());
-    for (id, watch) in sorted {
-        let known = rulesets.iter().position(|ruleset| ruleset.profile == watch.ruleset.profile);
+    for (id, tracked) in sorted {
+        let own = &tracked.settled.ruleset;
+        let known = rulesets.iter().position(|ruleset| ruleset.profile == own.profile);
         let profile = known.unwrap_or_else(|| {
-            rulesets.push(&watch.ruleset);
+            rulesets.push(own);
             rulesets.len() - 1
         });
-        devices.push(saved_device(id, profile, watch));
+        devices.push(saved_device(id, profile, tracked));
     }
     let profiles = rulesets.into_iter().map(|ruleset| saved_profile(ruleset)).collect();
     let mut bytes = FORMAT.to_le_bytes().to_vec();
@@ -153,25 +170,25 @@ pub(crate) fn read(bytes: &[u8], rulesets: &HashMap<ProfileId, Arc<Ruleset>>) ->
             Some(_) => {}
         }
     }
-    let mut watches = HashMap::with_capacity(saved.devices.len());
+    let mut tracked = HashMap::with_capacity(saved.devices.len());
     let mut orphans = Vec::new();
     for device in saved.devices {
         let profile =
             saved.profiles.get(device.profile).ok_or(RestoreError::Damaged(postcard::Error::DeserializeBadEncoding))?;
         if let Some(ruleset) = rulesets.get(&profile.id) {
             let id = device.id.clone();
-            watches.insert(id, fitted(profile, device, ruleset, &mut orphans));
+            tracked.insert(id, fitted(profile, device, ruleset, &mut orphans));
         }
     }
-    Ok(Restored { hub: saved.hub, watches, orphans, report })
+    Ok(Restored { hub: saved.hub, tracked, orphans, report })
 }
 
 /// A device's state fitted to other rules of the same profile, and the alerts of rules that are no more.
-pub(crate) fn migrated(id: &DeviceId, watch: &Watch, ruleset: &Arc<Ruleset>) -> (Watch, Vec<Alert>) {
+pub(crate) fn migrated(id: &DeviceId, tracked: &Tracked, ruleset: &Arc<Ruleset>) -> (Tracked, Vec<Alert>) {
     let mut orphans = Vec::new();
-    let profile = saved_profile(&watch.ruleset);
-    let mut next = fitted(&profile, saved_device(id, 0, watch), ruleset, &mut orphans);
-    next.scheduled = watch.scheduled;
+    let profile = saved_profile(&tracked.settled.ruleset);
+    let mut next = fitted(&profile, saved_device(id, 0, tracked), ruleset, &mut orphans);
+    next.scheduled = tracked.scheduled;
     (next, orphans)
 }
 
@@ -183,7 +200,20 @@ pub(crate) fn ended(mut alert: Alert, at: Timestamp) -> AlertChange {
     AlertChange::Cleared(Box::new(alert))
 }
 
-fn fitted(profile: &SavedProfile, device: SavedDevice, ruleset: &Arc<Ruleset>, orphans: &mut Vec<Alert>) -> Watch {
+/// What is waiting, with the numbers of channels and events as other rules have them.
+fn renumbered(profile: &SavedProfile, waiting: Vec<Waiting>, ruleset: &Ruleset) -> Vec<Waiting> {
+    let channel = |index: u16| ruleset.channel(profile.channels.get(usize::from(index))?);
+    let event = |index: u16| ruleset.event(profile.events.get(usize::from(index))?);
+    let mut waiting = waiting;
+    for Waiting { reported, .. } in &mut waiting {
+        let values = std::mem::take(&mut reported.values);
+        reported.values = values.into_iter().filter_map(|(index, datum)| Some((channel(index)?, datum))).collect();
+        reported.event = reported.event.and_then(event);
+    }
+    waiting
+}
+
+fn fitted(profile: &SavedProfile, device: SavedDevice, ruleset: &Arc<Ruleset>, orphans: &mut Vec<Alert>) -> Tracked {
     let mut watch = Watch::new(Arc::clone(ruleset));
     let same = *profile == saved_profile(ruleset);
     for (id, cell) in profile.channels.iter().zip(&device.cells) {
@@ -205,6 +235,7 @@ fn fitted(profile: &SavedProfile, device: SavedDevice, ruleset: &Arc<Ruleset>, o
     watch.fresh = device.fresh || !same;
     if same {
         watch.facts.load_latches(&device.latches);
+        watch.facts.load_followed(device.followed);
         watch.rules = device.rules;
         watch.find_next_due();
     } else {
@@ -220,8 +251,20 @@ fn fitted(profile: &SavedProfile, device: SavedDevice, ruleset: &Arc<Ruleset>, o
                 (Phase::Idle | Phase::Pending { .. }, None) => {}
             }
         }
-        watch.find_dues();
+        let now = watch.clock.map_or(i64::MIN, |clock| clock.event);
+        watch.find_dues(now.max(device.settled_to.saturating_sub(1)));
     }
     watch.rules.resize_with(ruleset.rules.len(), Progress::new);
-    watch
+    let mut tracked = Tracked::new(watch);
+    tracked.settled_to = device.settled_to;
+    tracked.front = device.front;
+    tracked.waiting = if same { device.waiting } else { renumbered(profile, device.waiting, ruleset) };
+    for told in device.told {
+        if ruleset.rules.iter().any(|compiled| compiled.rule.id == told.alert.rule) {
+            tracked.told.push(told);
+        } else if !told.confirmed {
+            orphans.push(*told.alert);
+        }
+    }
+    tracked
 }

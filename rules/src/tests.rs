@@ -1,10 +1,12 @@
 //! Timed scripts through one `check()`, and properties that must hold for any of them.
 
+mod arrival;
 mod entrapment;
 mod expressions;
 mod properties;
 mod rules;
 mod shipped;
+mod windows;
 
 use std::{path::Path, sync::Arc};
 

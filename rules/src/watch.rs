@@ -6,12 +6,14 @@
 
 use std::sync::Arc;
 
-use model::{Alert, AlertChange, AlertId, AlertSource, Body, Device, Entry, Timestamp, Value};
+use model::{Alert, AlertChange, AlertId, AlertSource, Device, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     evidence,
-    facts::{Facts, Said, Taken},
+    facts::{Facts, Taken},
+    program::Moment,
+    reported::Reported,
     ruleset::{Compiled, RuleSet, Ruleset, Silence, Test},
 };
 
@@ -68,6 +70,21 @@ pub(crate) struct ClockPair {
     pub(crate) hub: i64,
 }
 
+impl ClockPair {
+    /// Event time when the hub's clock shows `hub`; the same where nothing is known.
+    pub(crate) fn event_time(clock: Option<Self>, hub: i64) -> i64 {
+        clock.map_or(hub, |clock| clock.event.saturating_add(hub.saturating_sub(clock.hub).max(0)))
+    }
+
+    /// What the hub's clock shows at this event time.
+    pub(crate) fn hub_time(clock: Option<Self>, event: i64) -> i64 {
+        match clock {
+            Some(clock) if event != NEVER => clock.hub.saturating_add(event.saturating_sub(clock.event)),
+            Some(_) | None => event,
+        }
+    }
+}
+
 /// What a step needs beside the device's own state.
 pub(crate) struct Step<'a> {
     pub(crate) ruleset: &'a Ruleset,
@@ -90,14 +107,14 @@ pub(crate) struct Watch {
     pub(crate) fresh: bool,
     /// No rule is due before this event time.
     next_due: i64,
-    /// The hub's time at which the engine will come back without being asked.
-    pub(crate) scheduled: Option<i64>,
+    /// True for a copy that runs ahead: only rules that must not wait are evaluated, none of them about contact.
+    urgent_only: bool,
 }
 
 impl Watch {
     pub(crate) fn new(ruleset: Arc<Ruleset>) -> Self {
         Self {
-            facts: Facts::new(ruleset.channels.len(), ruleset.events.len(), ruleset.latches.len()),
+            facts: Facts::new(ruleset.channels.len(), ruleset.events.len(), Arc::clone(&ruleset.followed)),
             rules: vec![Progress::new(); ruleset.rules.len()],
             ruleset,
             clock: None,
@@ -105,82 +122,123 @@ impl Watch {
             contact: None,
             fresh: true,
             next_due: NEVER,
-            scheduled: None,
+            urgent_only: false,
         }
+    }
+
+    /// A copy that runs ahead of what is settled, for the rules that must not wait.
+    pub(crate) fn ahead(&self) -> Self {
+        let rules = self
+            .rules
+            .iter()
+            .zip(&self.ruleset.rules)
+            .map(|(progress, compiled)| if compiled.is_urgent() { progress.clone() } else { Progress::new() });
+        let mut ahead = Self {
+            ruleset: Arc::clone(&self.ruleset),
+            facts: self.facts.clone(),
+            rules: rules.collect(),
+            urgent_only: true,
+            ..*self
+        };
+        ahead.find_next_due();
+        ahead
     }
 
     /// Event time when the hub's clock shows `hub`.
     fn event_time(&self, hub: i64) -> i64 {
-        self.clock.map_or(hub, |clock| clock.event.saturating_add(hub.saturating_sub(clock.hub).max(0)))
+        ClockPair::event_time(self.clock, hub)
     }
 
     /// What the hub's clock shows at this event time.
     fn hub_time(&self, event: i64) -> i64 {
-        match self.clock {
-            Some(clock) if event != NEVER => clock.hub.saturating_add(event.saturating_sub(clock.event)),
-            Some(_) | None => event,
+        ClockPair::hub_time(self.clock, event)
+    }
+
+    /// Takes what was said now, as far as the device's clock is known; what is older changes what is known from now
+    /// on, not what was known then.
+    pub(crate) fn apply(&mut self, reported: &Reported, step: &mut Step<'_>) {
+        // What had become due before this was said; what is due at this very instant waits for what it says.
+        let expected = self.event_time(reported.received);
+        let reached = reported.said.map_or(expected, |said| said.at.max(expected));
+        self.pass(reached - 1, reported.received - 1, step);
+        let latest = self.clock.map_or(i64::MIN, |clock| clock.event);
+        let now = reported.said.map_or(expected, |said| if said.at >= latest { said.at } else { expected });
+        self.take(reported, now, step);
+        self.hear(reported, step);
+    }
+
+    /// Takes what was said at `now`, the time in order: nothing earlier is still to come.
+    pub(crate) fn apply_at(&mut self, reported: &Reported, now: i64, step: &mut Step<'_>) {
+        self.pass(now - 1, i64::MIN, step);
+        self.take(reported, now, step);
+    }
+
+    /// Notes that the device was heard, by the hub's clock.
+    pub(crate) fn hear(&mut self, reported: &Reported, step: &mut Step<'_>) {
+        let hub = reported.received;
+        if reported.is_contact() {
+            self.contact = Some(self.contact.map_or(hub, |contact| contact.max(hub)));
+        }
+        for rule in &step.ruleset.contact_rules {
+            self.evaluate(usize::from(*rule), hub, step);
         }
     }
 
-    /// Takes one entry of this device.
-    pub(crate) fn apply(&mut self, entry: &Entry, step: &mut Step<'_>) {
-        let hub = entry.received_at.as_micros();
-        let (said, values, code) = match &entry.body {
-            Body::Sample(sample) => (Some(Said::new(sample.time, entry.received_at)), sample.values.as_slice(), None),
-            Body::Event(event) => {
-                (Some(Said::new(event.time, entry.received_at)), event.values.as_slice(), Some(event.code.as_str()))
-            }
-            Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) | Body::Emergency(_) => {
-                (None, [].as_slice(), None)
-            }
-        };
-        // What had become due before this was said; what is due at this very instant waits for what it says.
-        let expected = self.event_time(hub);
-        let reached = said.map_or(expected, |said| said.at.max(expected));
-        self.pass(reached - 1, hub - 1, step);
-
-        // A late message changes what is known now, not what was known then.
-        let latest = self.clock.map_or(i64::MIN, |clock| clock.event);
-        let now = said.map_or(expected, |said| if said.at >= latest { said.at } else { expected });
+    fn take(&mut self, reported: &Reported, now: i64, step: &mut Step<'_>) {
+        let ruleset = step.ruleset;
         self.facts.hold_latches(now);
         let mut touched = RuleSet::default();
         let mut latches = false;
-        if let Some(said) = said {
-            for (id, value) in values {
-                let Some(channel) = self.ruleset.channel(id) else { continue };
-                latches |= self.take(channel, value, said, &mut touched);
+        let mut fed = 0;
+        if let Some(said) = reported.said {
+            for (channel, value) in &reported.values {
+                let index = usize::from(*channel);
+                match self.facts.take(*channel, value, said) {
+                    Taken::Ignored => {}
+                    Taken::Repeated => {
+                        fed |= ruleset.feeds[index];
+                        touched.add(&ruleset.on_value[index]);
+                    }
+                    Taken::Changed => {
+                        fed |= ruleset.feeds[index];
+                        touched.add(&ruleset.on_value[index]);
+                        touched.add(&ruleset.on_change[index].rules);
+                        latches |= ruleset.on_change[index].latches;
+                    }
+                }
             }
-            if let Some(event) = code.and_then(|code| self.ruleset.event(code))
+            if let Some(event) = reported.event
                 && self.facts.take_event(event, said)
             {
-                touched.add(&self.ruleset.on_event[usize::from(event)]);
+                touched.add(&ruleset.on_event[usize::from(event)]);
+                self.facts.turned(Moment::Event(event), true, now);
+            }
+            if fed != 0 {
+                self.facts.feed(fed, now);
             }
             // A copy of the last message says nothing new of the time.
             if self.clock.is_none_or(|clock| said.at > clock.event) {
-                self.clock = Some(ClockPair { event: said.at, hub });
+                self.clock = Some(ClockPair { event: said.at, hub: reported.received });
             }
         }
-        let mut contact = true;
-        if let Body::Status(status) = &entry.body {
-            contact = status.online;
-            if self.facts.take_online(status.online, Said::new(status.time, entry.received_at)) {
-                touched.add(&self.ruleset.on_online.rules);
-                latches |= self.ruleset.on_online.latches;
-            }
+        if let Some((online, said)) = reported.online
+            && self.facts.take_online(online, said)
+        {
+            touched.add(&ruleset.on_online.rules);
+            latches |= ruleset.on_online.latches;
         }
-        if contact {
-            self.contact = Some(self.contact.map_or(hub, |contact| contact.max(hub)));
-            if self.born.is_none() {
-                self.born = Some(now);
-                self.fresh = true;
-            }
+        if reported.is_contact() && self.born.is_none() {
+            self.born = Some(now);
+            self.fresh = true;
         }
-        let ruleset = step.ruleset;
         if latches || self.fresh {
-            self.facts.set_latches(&ruleset.latches, now);
+            self.facts.set_latches(now);
         }
         if std::mem::take(&mut self.fresh) {
             (0..ruleset.rules.len()).for_each(|rule| touched.insert(rule));
+        }
+        if self.urgent_only {
+            touched.keep(&ruleset.urgent);
         }
         for rule in touched.iter().filter(|rule| !ruleset.rules[*rule].is_contact()) {
             self.evaluate(rule, now, step);
@@ -188,31 +246,6 @@ impl Watch {
         while self.next_due <= now {
             self.evaluate_due(self.next_due, step);
         }
-        for rule in &ruleset.contact_rules {
-            self.evaluate(usize::from(*rule), hub, step);
-        }
-    }
-
-    /// True if an expression that is followed may have changed.
-    fn take(&mut self, channel: u16, value: &Value, said: Said, touched: &mut RuleSet) -> bool {
-        let index = usize::from(channel);
-        match self.facts.take(channel, &self.ruleset.channels[index].kind, value, said) {
-            Taken::Ignored => false,
-            Taken::Repeated => {
-                touched.add(&self.ruleset.on_value[index]);
-                false
-            }
-            Taken::Changed => {
-                touched.add(&self.ruleset.on_value[index]);
-                touched.add(&self.ruleset.on_change[index].rules);
-                self.ruleset.on_change[index].latches
-            }
-        }
-    }
-
-    /// Lets time pass up to where the hub's clock stands.
-    pub(crate) fn advance(&mut self, hub: i64, step: &mut Step<'_>) {
-        self.pass(self.event_time(hub), hub, step);
     }
 
     /// Silence during which the hub itself did not listen is none.
@@ -225,17 +258,27 @@ impl Watch {
         }
     }
 
-    /// The hub's time at which a rule becomes due, as things stand.
-    pub(crate) fn due(&self) -> i64 {
-        let event = self.hub_time(self.next_due);
-        self.ruleset.contact_rules.iter().map(|rule| self.contact_due(usize::from(*rule))).fold(event, i64::min)
+    /// The event time at which a rule becomes due, as things stand.
+    pub(crate) fn next_due(&self) -> i64 {
+        self.next_due
+    }
+
+    /// The hub's time at which a rule about contact becomes due.
+    pub(crate) fn next_contact_due(&self) -> i64 {
+        if self.urgent_only {
+            return NEVER;
+        }
+        self.ruleset.contact_rules.iter().map(|rule| self.contact_due(usize::from(*rule))).min().unwrap_or(NEVER)
     }
 
     /// Looks at every rule whose time has come by then, at the instant it came and in the order of these instants.
-    fn pass(&mut self, event_limit: i64, hub_limit: i64, step: &mut Step<'_>) {
+    pub(crate) fn pass(&mut self, event_limit: i64, hub_limit: i64, step: &mut Step<'_>) {
+        if self.next_due > event_limit && hub_limit == i64::MIN {
+            return;
+        }
         loop {
-            let contact =
-                step.ruleset.contact_rules.iter().map(|rule| (self.contact_due(usize::from(*rule)), *rule)).min();
+            let rules = if self.urgent_only { &[][..] } else { &step.ruleset.contact_rules };
+            let contact = rules.iter().map(|rule| (self.contact_due(usize::from(*rule)), *rule)).min();
             let contact = contact.filter(|(at, _)| *at <= hub_limit);
             match contact {
                 Some((at, rule)) if self.next_due > event_limit || at < self.hub_time(self.next_due) => {
@@ -262,9 +305,8 @@ impl Watch {
         self.next_due = rules.map(|(progress, _)| progress.due).min().unwrap_or(NEVER);
     }
 
-    /// Works out anew when each rule is due; for after a restore to other rules.
-    pub(crate) fn find_dues(&mut self) {
-        let now = self.clock.map_or(i64::MIN, |clock| clock.event);
+    /// Works out anew when each rule is due after this time; for after a change of the rules.
+    pub(crate) fn find_dues(&mut self, now: i64) {
         for rule in 0..self.rules.len() {
             self.rules[rule].due = self.rule_due(rule, now);
         }
@@ -471,7 +513,13 @@ impl Watch {
             let at = self.facts.moment(*moment, i64::MAX).filter(|at| *at != i64::MAX)?;
             Some(at.saturating_add(*span))
         });
-        wait.into_iter().chain(silence).chain(timed).filter(|at| *at > now).min().unwrap_or(NEVER)
+        let windows = compiled.windows.iter().filter_map(|window| self.facts.window_due(*window, now));
+        wait.into_iter().chain(silence).chain(timed).chain(windows).filter(|at| *at > now).min().unwrap_or(NEVER)
+    }
+
+    /// About how much memory its parts take, in bytes, alerts left out.
+    pub(crate) fn bytes(&self) -> usize {
+        self.facts.bytes() + self.rules.capacity() * size_of::<Progress>()
     }
 
     /// The alerts that stand.

@@ -136,6 +136,19 @@ fn an_entrapment_that_only_a_prediction_ends_waits_for_the_release_and_goes_on_c
 }
 
 #[test]
+fn an_entrapment_that_was_withdrawn_has_let_nobody_out() {
+    let stage = Stage::of(TicketKind::Entrapment);
+    let (ticket, _) = stage.open();
+    let mut withdrawn = alert("first", Severity::Critical, true);
+    withdrawn.kind = TicketKind::Entrapment;
+    withdrawn.cleared_at = Some(minute(1));
+    withdrawn.evidence.withdrawn = true;
+    let (ticket, _) = transition(&ticket, &Event::AlertCleared(Box::new(withdrawn)), &roster(), minute(1)).unwrap();
+    assert!(ticket.milestone(MilestoneKind::Released).is_none(), "nobody said so");
+    assert_eq!((ticket.status, ticket.next_due()), (Status::Restored, Some(minute(3))), "people are still called");
+}
+
+#[test]
 fn a_restored_ticket_takes_a_new_alert_and_calls_again_if_nobody_has_it() {
     let stage = breakdown().policy(|policy| policy.close_when_restored = false);
     let ticket = check(

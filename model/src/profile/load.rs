@@ -5,10 +5,11 @@ use std::{collections::HashSet, path::Path};
 use toml::Spanned;
 
 use super::{
-    AbsenceOf, Channel, ChannelKind, CommandKind, Condition, Detector, DetectorMethod, Direction, EventKind, Forecast,
-    Located, Profile, ProfileError, Rule, Runbook, Signal,
+    AbsenceOf, Channel, ChannelKind, CommandKind, Condition, Derived, Detector, DetectorMethod, Direction, EventKind,
+    Forecast, Located, Profile, ProfileError, Rule, Runbook, Signal,
     raw::{
-        RawChannel, RawCommand, RawDetector, RawDirection, RawEvent, RawFile, RawForecast, RawRule, RawRunbook, RawType,
+        RawChannel, RawCommand, RawDerived, RawDetector, RawDirection, RawEvent, RawFile, RawForecast, RawRule,
+        RawRunbook, RawType,
     },
 };
 use crate::{ChannelId, RuleId, RunbookId, text};
@@ -60,6 +61,7 @@ impl Profile {
             )
         })?;
         let channels = channels(&source, raw.channels)?;
+        let derived = derived(&source, &channels, raw.derived)?;
         let events = events(&source, raw.events)?;
         let runbooks = runbooks(&source, raw.runbooks)?;
         let names = Names { source: &source, channels: &channels, events: &events, runbooks: &runbooks };
@@ -102,8 +104,10 @@ impl Profile {
             id: raw.profile.id,
             name: raw.profile.name,
             version: raw.profile.version,
+            lateness: raw.profile.lateness.unwrap_or_default(),
             file: file.to_owned(),
             channels,
+            derived,
             events,
             rules,
             detectors,
@@ -174,12 +178,39 @@ fn channels(source: &Source<'_>, raw: Vec<Spanned<RawChannel>>) -> Result<Vec<Ch
                 ChannelKind::State { states }
             }
         };
-        channels.push(Channel { id, name: raw.name, kind });
+        let state_names = match (raw.state_names, &kind) {
+            (None, _) => Vec::new(),
+            (Some(names), ChannelKind::State { states }) if names.as_ref().len() == states.len() => names.into_inner(),
+            (Some(names), _) => {
+                return Err(source.error(
+                    names.span().start,
+                    format!("the names of \"{id}\" are not one for each of its states"),
+                    "write as many state_names as states, in the same order",
+                ));
+            }
+        };
+        channels.push(Channel { id, name: raw.name, kind, state_names });
     }
     if channels.is_empty() {
         return Err(source.error(0, "the profile has no channels", "add at least one [[channels]]"));
     }
     Ok(channels)
+}
+
+fn derived(source: &Source<'_>, channels: &[Channel], raw: Vec<RawDerived>) -> Result<Vec<Derived>, ProfileError> {
+    let mut derived: Vec<Derived> = Vec::with_capacity(raw.len());
+    for RawDerived { id, value } in raw {
+        let known = channels.iter().map(|channel| &channel.id).chain(derived.iter().map(|derived| &derived.id));
+        if known.into_iter().any(|known| known == id.as_ref()) {
+            return Err(source.error(
+                id.span().start,
+                format!("the name \"{}\" is used twice", id.as_ref()),
+                "give every channel and every derived number its own name",
+            ));
+        }
+        derived.push(Derived { id: id.into_inner(), value: source.locate(value) });
+    }
+    Ok(derived)
 }
 
 fn events(source: &Source<'_>, raw: Vec<Spanned<RawEvent>>) -> Result<Vec<EventKind>, ProfileError> {

@@ -13,6 +13,8 @@ pub(super) struct RawFile {
     pub(super) profile: RawProfile,
     pub(super) channels: Vec<Spanned<RawChannel>>,
     #[serde(default)]
+    pub(super) derived: Vec<RawDerived>,
+    #[serde(default)]
     pub(super) events: Vec<Spanned<RawEvent>>,
     #[serde(default)]
     pub(super) rules: Vec<Spanned<RawRule>>,
@@ -32,6 +34,8 @@ pub(super) struct RawProfile {
     pub(super) id: ProfileId,
     pub(super) name: Localised,
     pub(super) version: u32,
+    #[serde(default, with = "duration::option")]
+    pub(super) lateness: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +57,15 @@ pub(super) struct RawChannel {
     pub(super) unit: Option<Unit>,
     pub(super) range: Option<Spanned<[f64; 2]>>,
     pub(super) states: Option<Vec<String>>,
+    pub(super) state_names: Option<Spanned<Vec<Localised>>>,
     pub(super) max_len: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDerived {
+    pub(super) id: Spanned<ChannelId>,
+    pub(super) value: Spanned<String>,
 }
 
 #[derive(Deserialize)]

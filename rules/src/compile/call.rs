@@ -4,10 +4,10 @@ use cel::{
     IdedExpr,
     common::ast::{CallExpr, operators as op},
 };
-use model::{ProfileError, duration, profile::did_you_mean};
+use model::{ProfileError, profile::did_you_mean};
 
-use super::{FUNCTIONS, Lower, MAX_LATCHES, Typed};
-use crate::program::{Arithmetic, Moment, Number, Order, Truth};
+use super::{FUNCTIONS, Lower, Typed};
+use crate::program::{Arithmetic, Number, Order, Truth};
 
 impl Lower<'_> {
     pub(super) fn call(&mut self, tree: &IdedExpr, call: &CallExpr, depth: u16) -> Result<Typed, ProfileError> {
@@ -57,6 +57,20 @@ impl Lower<'_> {
                 let (a, b) = (self.moment(a, depth)?, self.moment(b, depth)?);
                 Ok(Typed::Truth(Truth::After { a, b }))
             }
+            ("count" | "time_in", [what, span]) => {
+                self.window_of_moment(tree, call.func_name.as_str(), what, span, depth)
+            }
+            ("avg" | "min" | "max" | "rate" | "increase" | "baseline", [what, span]) => {
+                self.window_of_number(tree, call.func_name.as_str(), None, what, span, depth)
+            }
+            ("percentile", [what, percent, span]) => {
+                self.window_of_number(tree, "percentile", Some(percent), what, span, depth)
+            }
+            ("sequence", _) => Err(self.error(
+                tree,
+                "a sequence is something that happens, not true or false",
+                "ask when it was complete: recent(sequence(\"a\", \"b\", \"30s\"), \"1m\")",
+            )),
             (name, args) => Err(self.unknown_function(tree, name, args.len())),
         }
     }
@@ -68,6 +82,15 @@ impl Lower<'_> {
             "recent" => "recent(\"event\", \"30s\")",
             "since" => "since(\"event\")",
             "after" => "after(\"event\", \"other event\")",
+            "avg" => "avg(number, \"5m\")",
+            "min" => "min(number, \"5m\")",
+            "max" => "max(number, \"5m\")",
+            "rate" => "rate(number, \"5m\")",
+            "increase" => "increase(counter, \"1h\")",
+            "baseline" => "baseline(number, \"7d\")",
+            "percentile" => "percentile(number, 95, \"1h\")",
+            "count" => "count(\"event\", \"1h\")",
+            "time_in" => "time_in(condition, \"1h\")",
             _ if name.starts_with(|c: char| c.is_ascii_alphabetic()) => {
                 let remedy = did_you_mean(name, &FUNCTIONS);
                 return self.error(tree, format!("unknown function {name}()"), remedy);
@@ -143,68 +166,5 @@ impl Lower<'_> {
         }
         let known: Vec<_> = self.profile.channels.iter().map(|channel| channel.id.as_str()).collect();
         Err(self.error(what, format!("unknown channel \"{name}\""), did_you_mean(name, &known)))
-    }
-
-    fn span(&self, tree: &IdedExpr) -> Result<i64, ProfileError> {
-        let cel::common::ast::Expr::Literal(cel::common::ast::LiteralValue::String(text)) = &tree.expr else {
-            return Err(self.error(tree, "recent() needs a duration", "write a text such as \"30s\" or \"10m\""));
-        };
-        match duration::parse(text.inner()) {
-            Ok(span) if !span.is_zero() => Ok(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
-            Ok(_) => Err(self.error(tree, "nothing is as recent as 0s", "write a longer duration, such as \"30s\"")),
-            Err(error) => Err(self.error(
-                tree,
-                format!("\"{}\" is not a duration", error.0),
-                "write a text such as \"30s\" or \"10m\"",
-            )),
-        }
-    }
-
-    /// What `recent`, `since` and `after` ask about: an event code, a channel's name, or an expression.
-    fn moment(&mut self, what: &IdedExpr, depth: u16) -> Result<Moment, ProfileError> {
-        if self.within_moment {
-            return Err(self.error(
-                what,
-                "recent, since and after cannot be nested",
-                "ask them one beside the other, joined by && and ||",
-            ));
-        }
-        self.within_moment = true;
-        let typed = self.expression(what, depth);
-        self.within_moment = false;
-        match typed? {
-            Typed::Literal(name) => {
-                if let Some(event) = self.event_index(&name) {
-                    return Ok(Moment::Event(event));
-                }
-                if let Some(channel) = self.channel_index(&name) {
-                    return Ok(Moment::Channel(channel));
-                }
-                let known: Vec<_> = self.profile.events.iter().map(|event| event.code.as_str()).collect();
-                Err(self.error(what, format!("unknown event \"{name}\""), did_you_mean(&name, &known)))
-            }
-            Typed::Truth(truth) => {
-                let index = self.latches.iter().position(|known| *known == truth).unwrap_or(self.latches.len());
-                if index >= MAX_LATCHES {
-                    return Err(self.error(
-                        what,
-                        format!("the profile follows more than {MAX_LATCHES} expressions with recent, since and after"),
-                        "use the same expression again, or fewer of them",
-                    ));
-                }
-                if index == self.latches.len() {
-                    self.latches.push(truth);
-                }
-                Ok(Moment::Latch(u16::try_from(index).expect("bounded by MAX_LATCHES above")))
-            }
-            other => Err(self.error(
-                what,
-                format!(
-                    "recent, since and after ask about an event, a channel or a condition, not {}",
-                    other.describe()
-                ),
-                "put the name in quotes, such as since(\"alarm_button\")",
-            )),
-        }
     }
 }

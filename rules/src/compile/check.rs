@@ -9,7 +9,10 @@ use model::{
 };
 
 use super::{Lower, Typed};
-use crate::program::{Number, Order, Truth};
+use crate::{
+    program::{Number, Order, Truth},
+    windows::{Kind, Source},
+};
 
 /// How many states a channel may have.
 const MAX_STATES: usize = 64;
@@ -101,8 +104,46 @@ impl Lower<'_> {
                     "compare a channel with a number",
                 ));
             }
-            (x, y) => Truth::Compare(order, Box::new((x, y))),
+            (x, y) => {
+                self.window_limit(tree, order, &x, &y)?;
+                Truth::Compare(order, Box::new((x, y)))
+            }
         })
+    }
+
+    /// A window against a limit that it can never reach is refused.
+    fn window_limit(&self, tree: &IdedExpr, order: Order, x: &Number, y: &Number) -> Result<(), ProfileError> {
+        let (window, order, limit) = match (x, y) {
+            (Number::Window(window), Number::Constant(limit)) => (*window, order, *limit),
+            (Number::Constant(limit), Number::Window(window)) => (*window, order.flipped(), *limit),
+            _ => return Ok(()),
+        };
+        let spec = &self.followed.windows[usize::from(window)];
+        #[expect(clippy::cast_precision_loss, reason = "a window is far below 2^52 microseconds")]
+        let (least, most) = match (spec.kind, &spec.of) {
+            (Kind::TimeIn, _) => (0.0, spec.span_us as f64 / 1e6),
+            (Kind::Count | Kind::Increase, _) => (0.0, f64::INFINITY),
+            (Kind::Rate, _) => return Ok(()),
+            (_, Source::Number(Number::Channel(channel))) => match self.profile.channels[usize::from(*channel)].kind {
+                ChannelKind::Number { min, max, .. } => (min, max),
+                ChannelKind::Bool | ChannelKind::Text { .. } | ChannelKind::State { .. } => return Ok(()),
+            },
+            (_, Source::Number(_) | Source::Moment(_)) => return Ok(()),
+        };
+        let (at_least, at_most) = (order.holds(least, limit), order.holds(most, limit));
+        let decided = match order {
+            Order::Less | Order::LessOrEqual | Order::Greater | Order::GreaterOrEqual => at_least == at_most,
+            Order::Equal | Order::NotEqual => !(least..=most).contains(&limit),
+        };
+        if decided {
+            let answer = if at_least { "always" } else { "never" };
+            return Err(self.error(
+                tree,
+                format!("this is {answer} true, as {}() lies between {least} and {most} here", spec.kind.name()),
+                "choose a limit inside these bounds, or another window",
+            ));
+        }
+        Ok(())
     }
 
     /// A channel against a limit; refused if the channel's physical range already decides it.

@@ -129,7 +129,7 @@ fn mistakes_are_refused_with_place_and_remedy() {
             "recent(\"fault\", \"3 parsecs\")",
             "small.toml:65: \"3 parsecs\" is not a duration; write a text such as \"30s\" or \"10m\"",
         ),
-        ("recent(\"fault\", 30)", "small.toml:65: recent() needs a duration; write a text such as \"30s\" or \"10m\""),
+        ("recent(\"fault\", 30)", "small.toml:65: a duration is needed here; write a text such as \"30s\" or \"10m\""),
         ("recent(\"fault\")", "small.toml:65: recent() does not take 1 arguments; write recent(\"event\", \"30s\")"),
         (
             "recent(temp_c, \"30s\")",
@@ -145,12 +145,12 @@ fn mistakes_are_refused_with_place_and_remedy() {
         ),
         (
             "recent(recent(\"fault\", \"3s\"), \"3s\")",
-            "small.toml:65: recent, since and after cannot be nested; ask them one beside the other, joined by && and ||",
+            "small.toml:65: questions about the past cannot be nested; ask them one beside the other, joined by && and ||",
         ),
         ("has(temp)", "small.toml:65: unknown channel \"temp\"; did you mean \"temp_c\"?"),
         (
             "note.contains(\"x\")",
-            "small.toml:65: the method contains() is not available; use one of the functions abs, after, has, recent, since",
+            "small.toml:65: the method contains() is not available; use one of the functions abs, after, avg, baseline, count, has, increase, max, min, percentile, rate, recent, sequence, since, time_in",
         ),
         (
             "temp_c % 2 == 0",

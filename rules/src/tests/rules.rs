@@ -336,7 +336,7 @@ fn evidence_names_what_it_rests_on() {
     assert_eq!(evidence.summary.en, "R: Temperature 121.26 °C; Mains: yes.");
     assert_eq!(evidence.summary.zh, "规：温度 121.26 °C；市电：是。");
     assert_eq!(evidence.condition, "temp_c > 120 && (mains || pressure_bar > 3) && !recent(\"fault\", \"10s\")");
-    assert_eq!(evidence.clears_when.en, "temp_c < 100, for 30 s");
+    assert_eq!(evidence.clears_when.en, "Temperature below 100 °C, for 30 s");
     let observations: Vec<_> = evidence
         .observations
         .iter()

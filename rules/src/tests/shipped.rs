@@ -91,9 +91,10 @@ fn test_calls_and_contact() {
     assert_eq!(silent.evidence.summary.en, "Nothing heard from the controller: silent for 10 min.");
     bench.out.clear();
     bench.step(72.0 * 3600.0 + 3.0, &values("car_speed_m_s=0"));
-    assert_eq!(bench.lines(), ["4320:02 raised test_call_overdue", "4320:03 cleared controller_silent"]);
+    bench.step(72.0 * 3600.0 + 20.0, &Tick);
+    assert_eq!(bench.lines(), ["4320:03 cleared controller_silent", "4320:02 raised test_call_overdue"]);
     assert_eq!(
-        bench.out[0].alert().evidence.summary.en,
+        bench.out[1].alert().evidence.summary.en,
         "No successful test call for three days: no \"Test call succeeded\" for 3 d."
     );
 }
@@ -161,4 +162,84 @@ fn a_pump_runs_dry() {
         ],
         &["01:10 raised dry_run", "02:00 cleared dry_run"],
     );
+}
+
+/// A lift at rest with open doors and a passenger who just left.
+const AT_REST: &str = "car_speed_m_s=0 door_zone=true door_state=open mains_present=true safety_chain_closed=false passenger_present=false car_load_kg=0 service_mode=normal";
+
+/// What the lift pack finds in a script, after its last step has settled.
+fn found(script: &[(f64, super::What)]) -> Vec<String> {
+    let mut bench = Bench::new(&shipped_profile("lift"));
+    bench.step(0.0, &values(AT_REST));
+    for (seconds, what) in script {
+        bench.step(*seconds, what);
+    }
+    bench.step(script.last().unwrap().0 + 6.0, &Tick);
+    bench.lines().into_iter().filter(|line| !line.contains("controller_silent")).collect()
+}
+
+#[test]
+fn an_alarm_that_nobody_answers() {
+    let pressed = [
+        (1.0, event("alarm_acknowledged")),
+        (9.0, values("door_state=closed safety_chain_closed=true")),
+        (10.0, event("alarm_button")),
+    ];
+    let mut script = pressed.to_vec();
+    script.push((190.0, Tick));
+    assert_eq!(found(&script), ["00:55 raised alarm_unfiltered", "03:10 raised alarm_unanswered"]);
+    // Answered: it waits for people, not for an answer any more.
+    let mut script = pressed.to_vec();
+    script.extend([(60.0, event("alarm_acknowledged")), (400.0, event("alarm_end")), (420.0, Tick)]);
+    assert_eq!(found(&script), ["00:55 raised alarm_unfiltered", "06:50 cleared alarm_unfiltered"]);
+}
+
+#[test]
+fn what_happens_too_often() {
+    let often = |code: &str, every: f64, times: u32| -> Vec<_> {
+        (0..times).map(|n| (10.0 + every * f64::from(n), event(code))).collect()
+    };
+    assert_eq!(found(&often("lock_bounce", 3600.0, 3)), ["120:10 raised lock_bounce"]);
+    assert!(found(&often("lock_bounce", 50_000.0, 5)).is_empty());
+    assert_eq!(found(&often("door_reopened", 60.0, 20)), ["19:10 raised door_reversal_rate"]);
+    assert!(found(&often("door_reopened", 300.0, 40)).is_empty());
+    assert_eq!(found(&often("overload", 60.0, 10)), ["09:10 raised overload_repeated"]);
+    assert_eq!(found(&often("alarm_button", 60.0, 5)), ["04:10 raised alarm_misuse"]);
+    let twice = found(&often("run_time_limiter", 3600.0, 2));
+    assert_eq!(twice, ["00:10 raised controller_fault", "60:10 raised run_time_limiter_repeated"]);
+}
+
+#[test]
+fn levels_over_hours() {
+    let every = |text: &str, count: u32| -> Vec<_> {
+        (0..count).map(|n| (60.0 + 600.0 * f64::from(n), values(text))).collect()
+    };
+    assert_eq!(found(&every("levelling_error_mm=-14", 5)), ["31:00 raised levelling_drift_average"]);
+    assert!(found(&every("levelling_error_mm=9", 5)).is_empty());
+    assert_eq!(found(&every("machine_room_temp_c=43", 2)), ["01:00 raised machine_room_hot"]);
+    // One bad stop among good ones is no drift.
+    let mut script = every("levelling_error_mm=1", 6);
+    script.push((4000.0, values("levelling_error_mm=-19")));
+    assert!(found(&script).is_empty());
+}
+
+#[test]
+fn segments_bypass_and_modes() {
+    let shut = (5.0, values("door_state=closed safety_segment_open=governor"));
+    assert_eq!(found(&[shut.clone(), (20.0, Tick)]), ["00:15 raised safety_segment"]);
+    assert!(found(&[(5.0, values("safety_segment_open=landing_locks")), (60.0, Tick)]).is_empty());
+    assert!(found(&[(4.0, values("service_mode=inspection")), shut, (60.0, Tick)]).is_empty());
+    let moving = (20.0, values("car_speed_m_s=0.8 door_state=closed door_zone=false"));
+    assert_eq!(
+        found(&[(10.0, event("door_bypass_on")), moving.clone(), (23.0, Tick)]),
+        ["00:22 raised bypass_in_service"]
+    );
+    // The same under inspection is what the bypass is for.
+    let inspection = (9.0, values("service_mode=inspection"));
+    assert!(found(&[inspection, (10.0, event("door_bypass_on")), moving, (23.0, Tick)]).is_empty());
+    assert_eq!(found(&[(10.0, event("door_bypass_on")), (3700.0, Tick)]), ["60:10 raised door_bypass"]);
+    let quake = [(10.0, values("service_mode=earthquake")), (60.0, Tick)];
+    assert_eq!(found(&quake), ["00:20 raised earthquake_stop"]);
+    assert_eq!(found(&[(10.0, event("brake_monitor_fault"))]), ["00:10 raised brake_monitoring"]);
+    assert_eq!(found(&[(10.0, event("battery_fault"))]), ["00:10 raised battery_fault"]);
 }

@@ -225,8 +225,11 @@ pub fn profile(extra: &[(&str, ChannelKind)]) -> Profile {
         id: channel(id),
         name: Localised::default(),
         kind: kind.clone(),
+        state_names: Vec::new(),
     });
     Profile {
+        derived: Vec::new(),
+        lateness: std::time::Duration::ZERO,
         id: ProfileId::new("lift").unwrap(),
         name: Localised::default(),
         version: 1,
