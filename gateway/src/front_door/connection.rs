@@ -5,9 +5,12 @@
 //! ready. Whatever the device does, it holds a bounded amount of memory and holds up nobody else: what cannot be taken
 //! stays in its own socket.
 
+mod line;
+mod traffic;
+
 use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, mpsc::OwnedPermit},
@@ -15,18 +18,17 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+use self::line::Line;
 use super::{
     Shared,
-    auth::{Login, Wanted},
+    auth::Login,
     sessions::{Held, Link, lock_kept},
-    wire::{
-        self, Farewell, Frame, Hello, Incoming, Malformed, Outgoing, Publish, Qos, Refusal, Version, Welcome, Will,
-    },
+    wire::{self, Farewell, Hello, Malformed, Outgoing, Refusal, Version, Welcome, Will},
 };
 use crate::{
     downlink::commands_topic,
     inbound::{Ack, Inbound, Inlet, Message},
-    window::{Head, Window},
+    window::Window,
 };
 
 /// How many messages of a connection may wait for the journal.
@@ -165,76 +167,6 @@ async fn admit(
     wire::write(version, &Outgoing::Refused(refused), &mut line.output);
     line.flush_for(FAREWELL).await;
     None
-}
-
-/// A socket with what was read from it and what is to be written to it.
-struct Line {
-    stream: TcpStream,
-    input: BytesMut,
-    output: BytesMut,
-    /// How much to read next time.
-    read: usize,
-}
-
-impl Line {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, input: BytesMut::new(), output: BytesMut::new(), read: READ }
-    }
-
-    async fn hello(&mut self) -> Result<Hello, End> {
-        loop {
-            if let Frame::Whole = wire::frame(&self.input, true)? {
-                return Ok(wire::read_hello(&mut self.input)?);
-            }
-            self.stream.readable().await?;
-            self.receive(0)?;
-        }
-    }
-
-    /// Reads what is there; `wanted` says how much is known to come.
-    fn receive(&mut self, wanted: usize) -> Result<(), End> {
-        self.input.reserve(self.read.max(wanted));
-        match self.stream.try_read_buf(&mut self.input) {
-            Ok(0) => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
-            Ok(read) => {
-                // A device that sends much gets a larger buffer, one that sends little a smaller.
-                self.read = if read >= self.read { self.read * 2 } else { self.read.max(2 * READ) / 2 }.min(MAX_READ);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Writes what goes without waiting; true if anything went.
-    fn flush(&mut self) -> Result<bool, End> {
-        let mut any = false;
-        while !self.output.is_empty() {
-            match self.stream.try_write(&self.output) {
-                Ok(written) => {
-                    any = true;
-                    bytes::Buf::advance(&mut self.output, written);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(any)
-    }
-
-    /// Writes what it can within a time; whoever does not read it goes without.
-    async fn flush_for(&mut self, time: Duration) {
-        let writing = async {
-            while self.flush().is_ok() && !self.output.is_empty() {
-                if self.stream.writable().await.is_err() {
-                    break;
-                }
-            }
-        };
-        if timeout(time, writing).await.is_err() {
-            debug!("a device did not read the farewell");
-        }
-    }
 }
 
 /// A logged-in connection.
@@ -488,224 +420,6 @@ impl Connection {
         }
         if past(Some(self.heard_at), self.max_silence) || past(self.incomplete_since, PACKET_TIMEOUT) {
             return Err(End::Ours(Farewell::Silent));
-        }
-        Ok(())
-    }
-
-    /// Takes the packets that are there and for which there is room.
-    fn take_packets(&mut self) -> Result<(), End> {
-        let received_at = self.shared.clock.now();
-        let (mut messages, mut progress) = (0, false);
-        while self.waiting.is_none() && self.unacknowledged < usize::from(MAX_UNACKNOWLEDGED) && !self.is_too_quick() {
-            match wire::frame(&self.line.input, false)? {
-                Frame::Missing(missing) => {
-                    self.missing = missing;
-                    if missing > LARGE && self.large.is_none() {
-                        self.large = self.shared.large.clone().try_acquire_owned().ok();
-                    }
-                    break;
-                }
-                Frame::Whole => {
-                    self.missing = 0;
-                    progress = true;
-                    match wire::read(self.version, &mut self.line.input)? {
-                        Incoming::Publish(publish) => {
-                            messages += 1;
-                            self.publish(publish, received_at)?;
-                        }
-                        other => self.answer(other)?,
-                    }
-                }
-            }
-        }
-        if messages > 0 {
-            metrics::counter!("liftline_messages_received_total", "way" => "front_door").increment(messages);
-        }
-        let partial = !self.line.input.is_empty() && self.waiting.is_none();
-        if progress || !partial {
-            self.incomplete_since = partial.then(Instant::now);
-        } else if self.incomplete_since.is_none() {
-            self.incomplete_since = Some(Instant::now());
-        }
-        if self.line.input.is_empty() {
-            // An idle device holds no buffer.
-            self.line.input = BytesMut::new();
-        }
-        Ok(())
-    }
-
-    /// Hands a message to the intake.
-    fn publish(&mut self, publish: Publish, received_at: model::Timestamp) -> Result<(), End> {
-        self.count_message();
-        let Publish { topic, payload, qos, id, alias } = publish;
-        let topic = self.resolve(topic, alias)?;
-        let answer = match qos {
-            Qos::Zero => None,
-            Qos::One => Some(Answer::Ack(id)),
-            Qos::Two if lock_kept(&self.held.kept).unreleased.contains(&id) => {
-                // The journal has it already; the device did not hear the answer.
-                wire::write(self.version, &Outgoing::PubRec(id), &mut self.line.output);
-                return Ok(());
-            }
-            Qos::Two => Some(Answer::Received(id)),
-        };
-        let message = Message { topic, payload, received_at, sender: Some(self.login.device.clone()) };
-        let inbound = Inbound { message, ack: self.admit(answer) };
-        let out = self.out.of(&inbound.message.topic);
-        match out.try_send(inbound) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(inbound)) => {
-                let room = Box::pin(out.clone().reserve_owned());
-                self.waiting = Some(Box::new(Parked { inbound, room }));
-                Ok(())
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(End::Ours(Farewell::ShuttingDown)),
-        }
-    }
-
-    fn count_message(&mut self) {
-        let (began, count) = &mut self.second;
-        *count += 1;
-        if *count >= self.shared.message_rate.min(64) && began.elapsed() >= Duration::from_secs(1) {
-            (*began, *count) = (Instant::now(), 0);
-        }
-    }
-
-    /// A place in the window for a message that wants an answer.
-    fn admit(&mut self, answer: Option<Answer>) -> Ack {
-        match answer {
-            Some(answer) => {
-                self.unacknowledged += 1;
-                self.window.admit(Unacknowledged { answer, _large: self.large.take() })
-            }
-            None => {
-                self.large = None;
-                Ack::none()
-            }
-        }
-    }
-
-    /// The intake has room for the message that waited.
-    fn hand_over(&mut self, room: Room) -> Result<(), End> {
-        let Some(waiting) = self.waiting.take() else { return Ok(()) };
-        let Ok(room) = room else { return Err(End::Ours(Farewell::ShuttingDown)) };
-        room.send(waiting.inbound);
-        Ok(())
-    }
-
-    /// The topic of a message whose sender may have given it a number.
-    fn resolve(&mut self, topic: Bytes, alias: Option<u16>) -> Result<Bytes, End> {
-        let Some(alias) = alias else { return Ok(topic) };
-        if alias > MAX_ALIASES {
-            return Err(End::Ours(Farewell::BadAlias));
-        }
-        let index = usize::from(alias) - 1;
-        if self.aliases.len() <= index {
-            self.aliases.resize(index + 1, Bytes::new());
-        }
-        if topic.is_empty() {
-            let known = self.aliases[index].clone();
-            return if known.is_empty() { Err(End::Ours(Farewell::BadAlias)) } else { Ok(known) };
-        }
-        // A copy: the packet's own bytes would keep the whole buffer in memory.
-        self.aliases[index] = Bytes::copy_from_slice(&topic);
-        Ok(topic)
-    }
-
-    /// Answers everything that is not a message.
-    fn answer(&mut self, incoming: Incoming) -> Result<(), End> {
-        let output = &mut self.line.output;
-        match incoming {
-            Incoming::Publish(_) | Incoming::Unexpected => return Err(End::Ours(Farewell::ProtocolError)),
-            Incoming::Ping => wire::write(self.version, &Outgoing::Pong, output),
-            Incoming::PubAck(id) => lock_kept(&self.held.kept).unacknowledged.retain(|(other, _)| *other != id),
-            Incoming::PubRel(id) => {
-                lock_kept(&self.held.kept).unreleased.remove(&id);
-                wire::write(self.version, &Outgoing::PubComp(id), output);
-            }
-            Incoming::Subscribe { id, filters } => {
-                let granted: Vec<Option<Qos>> =
-                    filters.iter().map(|(filter, qos)| self.listen(filter, Some(*qos)).then_some(*qos)).collect();
-                wire::write(self.version, &Outgoing::SubAck(id, &granted), &mut self.line.output);
-            }
-            Incoming::Unsubscribe { id, filters } => {
-                let existed: Vec<bool> = filters.iter().map(|filter| self.listen(filter, None)).collect();
-                wire::write(self.version, &Outgoing::UnsubAck(id, &existed), &mut self.line.output);
-            }
-            Incoming::Disconnect { keep_will, session_expiry } => {
-                if let Some(expiry) = session_expiry.filter(|_| !self.session_expiry.is_zero()) {
-                    self.session_expiry = expiry.min(self.shared.session_expiry);
-                }
-                return Err(End::Disconnected { keep_will });
-            }
-        }
-        Ok(())
-    }
-
-    /// Sets or ends a subscription; false if it is not allowed or did not exist.
-    fn listen(&self, filter: &str, qos: Option<Qos>) -> bool {
-        let mut kept = lock_kept(&self.held.kept);
-        let place = match self.shared.auth.may_read(&self.login.device, filter) {
-            Some(Wanted::Exact) => &mut kept.exact,
-            Some(Wanted::Below) => &mut kept.below,
-            None => return false,
-        };
-        std::mem::replace(place, qos).is_some() || qos.is_some()
-    }
-
-    /// Sends commands that wait, as many as the device may have unacknowledged.
-    fn send_commands(&mut self) {
-        let mut kept = lock_kept(&self.held.kept);
-        while kept.unacknowledged.len() < self.max_commands_out
-            && let Some(qos) = kept.listens()
-            && let Some(payload) = kept.waiting.pop_front()
-        {
-            let id = (qos != Qos::Zero).then(|| kept.next_id());
-            let command = Outgoing::Command { topic: &self.commands_topic, payload: &payload, id, again: false };
-            wire::write(self.version, &command, &mut self.line.output);
-            kept.unacknowledged.extend(id.map(|id| (id, payload)));
-        }
-    }
-
-    /// Acknowledges what the journal has, in the order of arrival.
-    async fn acknowledge(&mut self) -> Result<(), End> {
-        loop {
-            match self.window.head() {
-                Head::Waiting => return Ok(()),
-                Head::Done(Unacknowledged { answer, .. }) => {
-                    let packet = match answer {
-                        Answer::Ack(id) => Outgoing::PubAck(*id),
-                        Answer::Received(id) => {
-                            lock_kept(&self.held.kept).unreleased.insert(*id);
-                            Outgoing::PubRec(*id)
-                        }
-                    };
-                    wire::write(self.version, &packet, &mut self.line.output);
-                    self.window.pop();
-                    self.unacknowledged -= 1;
-                }
-                Head::Dropped => {
-                    metrics::counter!("liftline_messages_refused_total", "way" => "front_door").increment(1);
-                    self.line.flush_for(FAREWELL).await;
-                    tokio::select! {
-                        () = sleep(REFUSAL_PAUSE) => {}
-                        () = self.shared.stopping.cancelled() => {}
-                    }
-                    return Err(End::Ours(Farewell::Busy));
-                }
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Result<(), End> {
-        let any = self.line.flush()?;
-        if self.line.output.is_empty() {
-            self.unread_since = None;
-            if self.line.output.capacity() > READ {
-                self.line.output = BytesMut::new();
-            }
-        } else if any || self.unread_since.is_none() {
-            self.unread_since = Some(Instant::now());
         }
         Ok(())
     }
