@@ -91,7 +91,13 @@ async fn every_breakdown_of_the_washington_lifts_is_a_ticket() {
         (read >= plan.rows().len() as u64 && system["watch_lag"] == 0 && system["recorder_lag"] == 0).then_some(())
     })
     .await;
-    let tickets = api.all_tickets("all", "breakdown").await;
+    // What a lift said last is settled when nothing earlier can come any more.
+    let tickets = eventually("every breakdown is a ticket", PATIENCE, || async {
+        let tickets = api.all_tickets("all", "breakdown").await;
+        let standing = tickets.iter().filter(|ticket| ticket["closed_at"].is_null()).count();
+        (tickets.len() >= episodes && standing <= open.len()).then_some(tickets)
+    })
+    .await;
     println!(
         "{} rows of {} lifts published in {published:?}, all found after {:?}: {episodes} breakdowns, {} tickets, {} still open",
         plan.rows().len(),
