@@ -202,6 +202,9 @@ impl Watch {
                 state.rules.advance(looked, &directory, &mut state.owed.changes);
             }
             state.trail.reach();
+            if state.trail.begins_life() {
+                state.rules.resume();
+            }
             entries = self.next(state)?;
         }
         let read = entries.len();
@@ -256,7 +259,7 @@ impl Watch {
             return;
         }
         state.looked_at = Some(now);
-        state.trail.look(now);
+        state.trail.look(now, state.at);
         let before = state.owed.changes.len();
         state.rules.advance(now, directory, &mut state.owed.changes);
         state.changed |= state.owed.changes.len() > before;

@@ -201,10 +201,15 @@ impl Engine {
         Ok(restored.report)
     }
 
-    /// After [`Engine::restore`]: an earlier life listened until `until`, though its snapshot is older. Entries and
-    /// advances up to then are lived again: silence among them was silence.
+    /// After [`Engine::restore`]: the life that left the snapshot listened until `until`. Entries and advances up to
+    /// then are lived again: silence among them was silence.
     pub fn lived_until(&mut self, until: Timestamp) {
         self.lived_until = until.as_micros();
+    }
+
+    /// What is applied from here on was not seen by the life before: if the clock now jumps, the hub was away.
+    pub fn resume(&mut self) {
+        self.restored = true;
     }
 
     fn report_orphans(&mut self, out: &mut Vec<AlertChange>) {

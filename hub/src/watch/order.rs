@@ -58,6 +58,8 @@ pub(super) struct Seam {
     pub(super) at: [Offset; 2],
     /// When the clock was last looked at before it, if it was since the seam before.
     pub(super) looked: Option<Timestamp>,
+    /// True if this was the first look of a life: how long the hub had been away shows in it.
+    pub(super) first: bool,
 }
 
 /// The seams since the engines' state was last saved.
@@ -70,6 +72,8 @@ pub(super) struct Trail {
     last: Option<(Timestamp, usize, Offset)>,
     /// When the clock was looked at since the seam.
     looked: Option<Timestamp>,
+    /// True once this life has looked at the clock.
+    awake: bool,
 }
 
 impl Trail {
@@ -93,9 +97,14 @@ impl Trail {
         self.reached += 1;
     }
 
-    /// The latest time at which an earlier life is known to have looked at the clock.
+    /// The latest time at which the life that saved the state is known to have looked at the clock.
     pub(super) fn lived_until(&self) -> Option<Timestamp> {
-        self.seams.iter().filter_map(|seam| seam.looked).max()
+        self.seams.iter().take_while(|seam| !seam.first).filter_map(|seam| seam.looked).max()
+    }
+
+    /// True if what comes now was first seen by a hub that had just started: by this life, or by an earlier one.
+    pub(super) fn begins_life(&self) -> bool {
+        self.ahead().is_none_or(|seam| seam.first)
     }
 
     /// An entry is about to be taken after everything up to `at`.
@@ -105,32 +114,36 @@ impl Trail {
         }
         let place = (received_at, lane, offset);
         if self.last.is_some_and(|last| place < last) || self.looked.is_some_and(|looked| received_at <= looked) {
-            self.end_stretch(at);
+            self.end_stretch(at, false);
         }
         self.last = Some(self.last.map_or(place, |last| last.max(place)));
     }
 
-    /// The clock is looked at.
-    pub(super) fn look(&mut self, now: Timestamp) {
+    /// The clock is looked at after everything up to `at`.
+    pub(super) fn look(&mut self, now: Timestamp, at: [Offset; 2]) {
         self.looked = Some(self.looked.map_or(now, |looked| looked.max(now)));
+        if !std::mem::replace(&mut self.awake, true) {
+            self.end_stretch(at, true);
+        }
     }
 
     /// What was found up to `at` is about to be committed: it must be found again exactly so.
     pub(super) fn commit(&mut self, at: [Offset; 2]) {
         if self.ahead().is_none() && (self.last.is_some() || self.looked.is_some()) {
-            self.end_stretch(at);
+            self.end_stretch(at, false);
         }
     }
 
-    fn end_stretch(&mut self, at: [Offset; 2]) {
-        self.seams.push_back(Seam { at, looked: self.looked.take() });
+    fn end_stretch(&mut self, at: [Offset; 2], first: bool) {
+        self.seams.push_back(Seam { at, looked: self.looked.take(), first });
         self.reached = self.seams.len();
         self.last = None;
     }
 
     /// What is left of it once the state as it is now has been saved.
     pub(super) fn rest(&self) -> Self {
-        Self { seams: self.seams.iter().skip(self.reached).copied().collect(), ..Self::default() }
+        let seams = self.seams.iter().skip(self.reached).copied().collect();
+        Self { seams, awake: self.awake, ..Self::default() }
     }
 
     /// True if it is time to save the state for the trail's sake.
@@ -204,15 +217,42 @@ mod tests {
         walk(&mut trail, &[(0, 1, 10), (1, 1, 10), (1, 2, 12)]);
         assert!(trail.seams.is_empty());
         walk(&mut trail, &[(0, 1, 20), (1, 1, 19)]);
-        assert_eq!(trail.seams, [Seam { at: [Offset(1), Offset::START], looked: None }]);
-        trail.look(Timestamp::from_millis(30));
-        trail.take(1, Offset(2), Timestamp::from_millis(31), [Offset(1); 2]);
-        assert_eq!(trail.seams.len(), 1, "looking at the clock in time changes nothing");
-        trail.look(Timestamp::from_millis(40));
-        trail.take(1, Offset(3), Timestamp::from_millis(40), [Offset(1), Offset(2)]);
-        assert_eq!(trail.seams[1], Seam { at: [Offset(1), Offset(2)], looked: Some(Timestamp::from_millis(40)) });
-        trail.take(1, Offset(4), Timestamp::from_millis(39), [Offset(1), Offset(3)]);
-        assert_eq!(trail.seams.len(), 3);
+        assert_eq!(trail.seams, [Seam { at: [Offset(1), Offset::START], looked: None, first: false }]);
+        let ms = Timestamp::from_millis;
+        trail.look(ms(30), [Offset(1); 2]);
+        assert_eq!(trail.seams[1], Seam { at: [Offset(1); 2], looked: Some(ms(30)), first: true });
+        trail.look(ms(31), [Offset(1); 2]);
+        trail.take(1, Offset(2), ms(32), [Offset(1); 2]);
+        assert_eq!(trail.seams.len(), 2, "looking at the clock in time changes nothing");
+        trail.look(ms(40), [Offset(1), Offset(2)]);
+        trail.take(1, Offset(3), ms(40), [Offset(1), Offset(2)]);
+        assert_eq!(trail.seams[2], Seam { at: [Offset(1), Offset(2)], looked: Some(ms(40)), first: false });
+        trail.take(1, Offset(4), ms(39), [Offset(1), Offset(3)]);
+        assert_eq!(trail.seams.len(), 4);
+    }
+
+    #[test]
+    fn how_long_each_life_listened_is_known() {
+        let (ms, at) = (Timestamp::from_millis, |n| [Offset(n); 2]);
+        let mut trail = Trail { awake: true, ..Trail::default() };
+        trail.look(ms(10), at(1));
+        trail.commit(at(1));
+        let mut second = Trail::read(&trail.write()).unwrap();
+        assert_eq!(second.lived_until(), Some(ms(10)));
+        assert!(!second.begins_life());
+        second.reach();
+        assert!(second.begins_life());
+        second.look(ms(500), at(2));
+        second.look(ms(510), at(2));
+        second.commit(at(2));
+        let mut third = Trail::read(&second.write()).unwrap();
+        assert_eq!(third.lived_until(), Some(ms(10)), "the second life began later");
+        third.reach();
+        assert!(third.begins_life());
+        third.reach();
+        assert!(!third.begins_life());
+        third.reach();
+        assert!(third.begins_life());
     }
 
     #[test]
@@ -223,7 +263,7 @@ mod tests {
         trail.commit([Offset(1), Offset::START]);
         assert_eq!(trail.seams.len(), 1, "nothing happened in between");
         let mut again = Trail::read(&trail.write()).unwrap();
-        assert_eq!(again.ahead(), Some(&Seam { at: [Offset(1), Offset::START], looked: None }));
+        assert_eq!(again.ahead(), Some(&Seam { at: [Offset(1), Offset::START], looked: None, first: false }));
         again.take(0, Offset(1), Timestamp::from_millis(20), [Offset::START; 2]);
         again.commit([Offset(1), Offset::START]);
         assert_eq!(again.seams, trail.seams, "what is lived again leaves no new trail");

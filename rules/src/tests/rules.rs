@@ -419,6 +419,18 @@ fn silence_while_the_hub_was_away_does_not_count() {
     }
     assert_eq!(again.lines(), ["70:00 raised r"]);
     assert_eq!(again.engine.standing().map(|alert| alert.rule.as_str()).collect::<Vec<_>>(), ["r"]);
+    // What the life before had lived is lived again, up to where it ended.
+    let mut relived = super::Bench::new(&profile);
+    relived.engine.restore(&saved).unwrap();
+    relived.engine.lived_until(super::at(700.0));
+    relived.step(700.0, &Tick);
+    assert_eq!(relived.lines(), ["10:00 raised r"]);
+    relived.step(710.0, &values("temp_c=2"));
+    relived.engine.resume();
+    for (seconds, what) in [(3600.0, Tick), (4199.0, Tick)] {
+        relived.step(seconds, &what);
+    }
+    assert_eq!(relived.lines(), ["10:00 raised r", "11:50 cleared r"]);
     // A restart of seconds loses nothing of the silence.
     let mut quick = super::Bench::new(&profile);
     quick.engine.restore(&saved).unwrap();

@@ -34,6 +34,7 @@ pub const PASSWORD: &str = "correct horse battery";
 pub struct TestHub {
     folder: TempDir,
     child: Option<Child>,
+    environment: Vec<(String, String)>,
     /// The address of its web server.
     pub web: SocketAddr,
     /// The address of its front door, if configured.
@@ -51,6 +52,10 @@ pub struct Setup {
     pub database: Option<String>,
     /// No front door.
     pub no_front_door: bool,
+    /// Where the hub keeps its data instead of in its folder.
+    pub data: Option<PathBuf>,
+    /// What the hub's environment has beside this process's own.
+    pub environment: Vec<(String, String)>,
     /// Another organisation than [`ORGANISATION`], as TOML.
     pub organisation: Option<&'static str>,
 }
@@ -72,8 +77,10 @@ impl TestHub {
     pub async fn start(engine: Engine, setup: Setup) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let web_port = crate::free_port();
+        let data = setup.data.unwrap_or_else(|| "data".into());
+        let data = data.display();
         let mut config = format!(
-            "[hub]\ndata_dir = \"data\"\nlisten = \"127.0.0.1:{web_port}\"\n{}\n\n[board]\npublic_url = \"http://127.0.0.1:{web_port}\"\n",
+            "[hub]\ndata_dir = \"{data}\"\nlisten = \"127.0.0.1:{web_port}\"\n{}\n\n[board]\npublic_url = \"http://127.0.0.1:{web_port}\"\n",
             setup.hub
         );
         if engine == Engine::Postgres {
@@ -91,7 +98,8 @@ impl TestHub {
         std::fs::write(folder.path().join("liftline.toml"), config).unwrap();
         std::fs::write(folder.path().join("organisation.toml"), setup.organisation.unwrap_or(ORGANISATION)).unwrap();
         std::fs::write(folder.path().join("devices.csv"), DEVICES).unwrap();
-        let mut hub = Self { folder, child: None, web: SocketAddr::from(([127, 0, 0, 1], web_port)), mqtt: None };
+        let web = SocketAddr::from(([127, 0, 0, 1], web_port));
+        let mut hub = Self { folder, child: None, environment: setup.environment, web, mqtt: None };
         hub.tool(&["import", "organisation.toml"], "");
         hub.tool(&["device", "import", "devices.csv"], "");
         hub.tool(&["user", "add", "dora", "--name", "Dora Dispatch"], PASSWORD);
@@ -115,6 +123,17 @@ impl TestHub {
         out
     }
 
+    /// Registers more lifts with the secret of the others; a hub that runs sees them soon.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn register(&self, lifts: &[String]) {
+        let mut csv = "device,profile,site,name,plate,secret\n".to_owned();
+        csv.extend(lifts.iter().map(|lift| format!("{lift},lift,Test Tower,{lift},,{SECRET}\n")));
+        std::fs::write(self.folder().join("more.csv"), csv).unwrap();
+        self.tool(&["device", "import", "more.csv"], "");
+    }
+
     /// Starts the process (again) and waits until it says where it is.
     ///
     /// # Panics
@@ -123,6 +142,7 @@ impl TestHub {
         let mut child = Command::new(liftline())
             .args(["serve"])
             .current_dir(self.folder.path())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(std::fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap())
             .kill_on_drop(true)
@@ -159,6 +179,14 @@ impl TestHub {
     pub async fn kill(&mut self) {
         let mut child = self.child.take().expect("the hub runs");
         child.kill().await.unwrap();
+    }
+
+    /// True if the process is not there: it was killed, or ended by itself.
+    ///
+    /// # Panics
+    /// If the system cannot say.
+    pub fn is_down(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
     }
 
     /// Waits until it says that it is ready: database and broker are there.

@@ -7,8 +7,10 @@
 pub mod api;
 pub mod database;
 pub mod hub;
+pub mod loss;
 pub mod peers;
 pub mod phones;
+pub mod postgres;
 pub mod proxy;
 pub mod raw;
 pub mod stories;

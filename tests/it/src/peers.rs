@@ -35,10 +35,22 @@ impl Mosquitto {
     /// # Panics
     /// If Mosquitto is not installed or does not start.
     pub async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// Starts one that writes every change to its disk, not only when it is stopped in good order.
+    ///
+    /// # Panics
+    /// If Mosquitto is not installed or does not start.
+    pub async fn durable() -> Self {
+        Self::with("autosave_on_changes true\nautosave_interval 1\n").await
+    }
+
+    async fn with(extra: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = crate::free_port();
         let config = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\nmax_queued_messages 0\n",
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\nmax_queued_messages 0\n{extra}",
             folder.path().display()
         );
         std::fs::write(folder.path().join("mosquitto.conf"), config).unwrap();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncWriteExt as _, copy},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -30,15 +30,15 @@ impl Proxy {
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
-                let Ok((mut near, _)) = listener.accept().await else { return };
+                let Ok((near, _)) = listener.accept().await else { return };
                 let (mut state, target) = (state.clone(), target.clone());
                 if !*state.borrow() {
                     continue; // Dropped: the other side sees its connection end.
                 }
                 connections.spawn(async move {
-                    let Ok(mut far) = TcpStream::connect(target).await else { return };
+                    let Ok(far) = TcpStream::connect(target).await else { return };
                     tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        () = pass_on(near, far) => {}
                         _ = state.wait_for(|whole| !whole) => {}
                     }
                 });
@@ -56,4 +56,18 @@ impl Proxy {
     pub fn mend(&self) {
         self.whole.send_replace(true);
     }
+}
+
+/// Passes on what either side says. What one has said before it died still reaches the other.
+async fn pass_on(near: TcpStream, far: TcpStream) {
+    let ((mut near_out, mut near_in), (mut far_out, mut far_in)) = (near.into_split(), far.into_split());
+    let there = async {
+        drop(copy(&mut near_out, &mut far_in).await);
+        drop(far_in.shutdown().await);
+    };
+    let back = async {
+        drop(copy(&mut far_out, &mut near_in).await);
+        drop(near_in.shutdown().await);
+    };
+    tokio::join!(there, back);
 }

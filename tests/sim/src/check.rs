@@ -113,9 +113,9 @@ pub async fn stored_alerts(run: &Run) -> anyhow::Result<Vec<Alert>> {
     Ok(alerts)
 }
 
-/// A hub that was killed and reads the journal again: what it had found until then must stay as it was. There may be
-/// `unread` entries that it had not looked at.
-pub fn rewritten(before: &[Alert], after: &[Alert], until: Timestamp, unread: bool) -> Vec<String> {
+/// A hub that was killed and reads the journal again: what it had found until then must stay as it was. If what it had
+/// read is `open`, it may find more.
+pub fn rewritten(before: &[Alert], after: &[Alert], until: Timestamp, open: bool) -> Vec<String> {
     let ends =
         |alerts: &[Alert]| -> HashMap<_, _> { alerts.iter().map(|alert| (alert.id, alert.cleared_at)).collect() };
     let (known, now_known) = (ends(before), ends(after));
@@ -126,11 +126,11 @@ pub fn rewritten(before: &[Alert], after: &[Alert], until: Timestamp, unread: bo
     for alert in before {
         match now_known.get(&alert.id) {
             None => say(alert, "lost"),
-            Some(end) if *end == alert.cleared_at || unread || end.is_some_and(|end| end > until) => {}
+            Some(end) if *end == alert.cleared_at || open || end.is_some_and(|end| end > until) => {}
             Some(_) => say(alert, "ended otherwise"),
         }
     }
-    for alert in after.iter().filter(|alert| !unread && alert.raised_at <= until && !known.contains_key(&alert.id)) {
+    for alert in after.iter().filter(|alert| !open && alert.raised_at <= until && !known.contains_key(&alert.id)) {
         say(alert, "raised");
     }
     findings

@@ -389,7 +389,8 @@ impl Run {
     async fn crash(&mut self, down: Duration, parcels: &[Parcel], kept: bool) -> anyhow::Result<()> {
         let now = self.clock.now();
         let back_at = now + down.max(Duration::from_millis(1));
-        let unread = kept && !parcels.is_empty();
+        // Where lanes are torn apart, entries in which nothing was found may be read again in a better order.
+        let open = self.torn || (kept && !parcels.is_empty());
         let before = check::stored_alerts(self).await?;
         let image = self.core.image()?;
         self.clock.set(back_at);
@@ -402,7 +403,7 @@ impl Run {
         (self.up_since, self.timers_at, self.record_at, self.stale) = (back_at, back_at, back_at, true);
         self.core.watch().await?;
         let after = check::stored_alerts(self).await?;
-        self.findings.extend(check::rewritten(&before, &after, now - TICK, unread));
+        self.findings.extend(check::rewritten(&before, &after, now - TICK, open));
         Ok(())
     }
 
