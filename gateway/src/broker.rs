@@ -93,8 +93,10 @@ impl BrokerLink {
 
 /// The connections: the client id and the subscriptions of each, that for events first.
 fn plan(config: &BrokerConfig, prefix: &str) -> Vec<(String, Vec<(String, bool)>)> {
-    let (events, telemetry): (Vec<_>, Vec<_>) =
+    let (mut events, telemetry): (Vec<_>, Vec<_>) =
         topic::filters(prefix).into_iter().partition(|(filter, _)| topic::is_urgent(filter.as_bytes()));
+    // Where the order of messages carries meaning, one connection takes them all; and they may hold alarms.
+    events.extend(config.foreign_filters().into_iter().map(|filter| (filter, false)));
     let mut plan = vec![(format!("{}-events", config.client_id), events)];
     if config.connections == 1 {
         plan.push((config.client_id.clone(), telemetry));
@@ -149,9 +151,28 @@ mod tests {
         let [events, telemetry] = &plan_of(1)[..] else { panic!("two connections") };
         assert_eq!(events.0, "hub-events");
         assert!(events.1.contains(&"p/+/events".to_owned()) && !events.1.contains(&"p/+/telemetry".to_owned()));
-        assert_eq!(telemetry, &("hub".to_owned(), vec!["p/+/telemetry".to_owned()]));
+        assert_eq!(telemetry.0, "hub");
+        assert_eq!(telemetry.1[0], "p/+/telemetry");
+        assert!(telemetry.1.contains(&"p/+/senml".to_owned()));
         let shared = plan_of(3);
         assert_eq!(shared.len(), 4);
-        assert_eq!(shared[3], ("hub-3".to_owned(), vec!["$share/hub/p/+/telemetry".to_owned()]));
+        assert_eq!(shared[3].0, "hub-3");
+        assert_eq!(shared[3].1[0], "$share/hub/p/+/telemetry");
+    }
+
+    /// Sequence numbers and births mean nothing out of order.
+    #[test]
+    fn other_platforms_messages_are_not_shared_out() {
+        let config = BrokerConfig {
+            sparkplug_groups: vec!["plant".to_owned()],
+            thingsboard_gateways: true,
+            connections: 3,
+            ..BrokerConfig::default()
+        };
+        let plan = plan(&config, "p");
+        let foreign = |filters: &[(String, bool)]| {
+            filters.iter().filter(|(filter, _)| filter.contains("spBv1.0") || filter.contains("v1/gateway")).count()
+        };
+        assert_eq!(plan.iter().map(|(_, filters)| foreign(filters)).collect::<Vec<_>>(), [11, 0, 0, 0]);
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use model::{ProfileId, codes::CodeBook};
 use serde::Deserialize;
 
-use crate::DecodeOptions;
+use crate::{DecodeOptions, Decoder, Gateways};
 
 /// The largest MQTT packet handled, in bytes. The front door disconnects a client that sends more; an MQTT 5 broker
 /// is told the limit and discards what exceeds it.
@@ -28,6 +28,8 @@ pub struct GatewayConfig {
     pub broker: Option<BrokerConfig>,
     /// The hub's own broker.
     pub front_door: Option<FrontDoorConfig>,
+    /// Which devices are gateways at the front door, and the devices each may speak for; `*` is all.
+    pub speaks_for: Gateways,
     /// Devices that send a regulator's or a controller's own codes.
     pub codes: CodesConfig,
     /// The tables of those codes, read by the hub.
@@ -55,6 +57,7 @@ impl Default for GatewayConfig {
             future_tolerance: Duration::from_secs(300),
             broker: None,
             front_door: None,
+            speaks_for: Gateways::new(),
             codes: CodesConfig::default(),
             code_book: CodeBook::default(),
         }
@@ -106,6 +109,10 @@ pub struct BrokerConfig {
     /// How long the broker is asked to keep messages while the hub is away (MQTT 5).
     #[serde(with = "model::duration")]
     pub session_expiry: Duration,
+    /// Also listen to gateways that speak ThingsBoard's gateway API on this broker.
+    pub thingsboard_gateways: bool,
+    /// The Sparkplug B groups to listen to; `+` is all.
+    pub sparkplug_groups: Vec<String>,
     /// The longest pause between attempts to connect.
     #[serde(with = "model::duration")]
     pub max_backoff: Duration,
@@ -126,6 +133,8 @@ impl Default for BrokerConfig {
             ca_file: None,
             keep_alive: Duration::from_secs(30),
             session_expiry: Duration::from_secs(7 * 86_400),
+            thingsboard_gateways: false,
+            sparkplug_groups: Vec::new(),
             max_backoff: Duration::from_secs(30),
         }
     }
@@ -209,6 +218,12 @@ impl GatewayConfig {
         self.front_door.as_ref().map_or(Ok(()), FrontDoorConfig::validate)
     }
 
+    /// A reader of messages.
+    #[must_use]
+    pub fn decoder(&self) -> Decoder {
+        Decoder::new(self.decode_options(), self.speaks_for.clone())
+    }
+
     /// What [`crate::decode`] needs of it.
     #[must_use]
     pub fn decode_options(&self) -> DecodeOptions {
@@ -222,9 +237,39 @@ impl GatewayConfig {
 }
 
 impl BrokerConfig {
+    /// The topics of other platforms to listen to.
+    pub(crate) fn foreign_filters(&self) -> Vec<String> {
+        let mut filters = Vec::new();
+        if self.thingsboard_gateways {
+            filters.extend(
+                ["telemetry", "attributes", "connect", "disconnect", "rpc"].map(|leaf| format!("v1/gateway/{leaf}")),
+            );
+        }
+        for group in &self.sparkplug_groups {
+            for kind in ["NBIRTH", "NDATA", "NDEATH"] {
+                filters.push(format!("spBv1.0/{group}/{kind}/+"));
+            }
+            for kind in ["DBIRTH", "DDATA", "DDEATH"] {
+                filters.push(format!("spBv1.0/{group}/{kind}/+/+"));
+            }
+        }
+        filters
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         if self.host.is_empty() {
             return wrong("broker.host", "it is empty", "write the broker's name or address");
+        }
+        if let Some(group) = self
+            .sparkplug_groups
+            .iter()
+            .find(|group| group.is_empty() || group.contains(['/', '#']) || (group.contains('+') && *group != "+"))
+        {
+            return wrong(
+                "broker.sparkplug_groups",
+                format!("\"{group}\" is no group"),
+                "write names of groups, or + for all",
+            );
         }
         if self.client_id.is_empty() {
             return wrong("broker.client_id", "it is empty", "write a name that no other client of the broker uses");

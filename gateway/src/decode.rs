@@ -3,10 +3,16 @@
 #[macro_use]
 mod visit;
 
+mod address;
 mod answers;
 mod codes;
+mod gather;
 mod records;
+mod senml;
+mod sparkplug;
+mod thingsboard;
 mod time;
+mod units;
 
 use model::{
     Body, CommandId, DeviceId, Directory, Entry, Event, Profile, Reject, RejectReason, Sample,
@@ -14,10 +20,15 @@ use model::{
 };
 
 use crate::{
+    downlink::Address,
     inbound::Message,
-    topic::{self, Leaf, TopicError},
+    route::Routes,
+    topic::{self, Leaf},
 };
+pub use address::Gateways;
+use address::{Context, Known, Misaddressed};
 use records::{Item, Record, Shape};
+pub use sparkplug::{Nodes, RestoreError};
 
 /// The most rejects kept of one message; what exceeds it is summed up in one more.
 const MAX_REJECTS: usize = 32;
@@ -54,92 +65,182 @@ pub fn device_of(options: &DecodeOptions, topic: &[u8]) -> Option<DeviceId> {
 ///
 /// An event, a status or a command's result is never lost to a wrong clock: it is kept with the time of receipt, and
 /// the wrong time is rejected beside it. The message that clears a retained status (an empty payload) yields nothing.
+///
+/// Formats with a memory (Sparkplug B) need a [`Decoder`].
 #[must_use]
 pub fn decode(options: &DecodeOptions, directory: &Directory, message: &Message) -> Vec<Entry> {
+    let (gateways, routes) = (Gateways::new(), Routes::default());
+    read(&Context { options, gateways: &gateways, directory, routes: &routes }, &mut Nodes::default(), message)
+}
+
+/// Reads messages, and remembers what formats with a memory need.
+#[derive(Debug)]
+pub struct Decoder {
+    options: DecodeOptions,
+    gateways: Gateways,
+    nodes: Nodes,
+    routes: Routes,
+}
+
+/// Something that a format makes the hub say, such as the request for a new birth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Where to.
+    pub address: Address,
+    /// What.
+    pub payload: Vec<u8>,
+}
+
+impl Decoder {
+    /// A reader that remembers nothing yet. `gateways`: which devices may speak for which others at the front door.
+    #[must_use]
+    pub fn new(options: DecodeOptions, gateways: Gateways) -> Self {
+        Self { options, gateways, nodes: Nodes::default(), routes: Routes::default() }
+    }
+
+    /// Reads a message as [`decode`] does, with all that came before it in mind.
+    #[must_use]
+    pub fn decode(&mut self, directory: &Directory, message: &Message) -> Vec<Entry> {
+        let context = Context { options: &self.options, gateways: &self.gateways, directory, routes: &self.routes };
+        read(&context, &mut self.nodes, message)
+    }
+
+    /// The device that a message is of, for auto-enrolment: the one its topic names, or the one that sent it.
+    #[must_use]
+    pub fn device_of(&self, message: &Message) -> Option<DeviceId> {
+        if message.topic.starts_with(topic::THINGSBOARD_DEVICE.as_bytes()) {
+            return message.sender.clone();
+        }
+        device_of(&self.options, &message.topic)
+    }
+
+    /// The births of Sparkplug nodes, to keep and to take back.
+    pub fn nodes(&mut self) -> &mut Nodes {
+        &mut self.nodes
+    }
+
+    /// How devices speak, learned from what they say; for whoever sends them commands.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        self.routes.clone()
+    }
+
+    /// What is to be said because of the messages read so far.
+    #[must_use]
+    pub fn take_requests(&mut self, now: model::Timestamp) -> Vec<Request> {
+        let ask = |(node, via): (sparkplug::NodeId, Option<DeviceId>)| {
+            let (topic, payload) = sparkplug::rebirth(&node, now);
+            let address = match via {
+                Some(device) => Address::FrontDoor { device, topic },
+                None => Address::Broker { topic },
+            };
+            Request { address, payload }
+        };
+        self.nodes.take_to_ask().into_iter().map(ask).collect()
+    }
+}
+
+fn read(context: &Context<'_>, nodes: &mut Nodes, message: &Message) -> Vec<Entry> {
     let mut out = Output { message, device: None, entries: Vec::new(), rejects: 0, suppressed: 0 };
-    match address(options, directory, message) {
-        Ok(Address { device, profile, leaf }) => {
-            out.device = Some(device);
-            body(options, profile, leaf, &mut out);
+    match Way::of(&message.topic) {
+        Some(way) => {
+            out.device = context.sender(message);
+            match context.fits(message) {
+                Ok(()) => foreign(context, nodes, way, &mut out),
+                Err(problem) => out.reject(problem),
+            }
         }
-        Err(Misaddressed { device, problem }) => {
-            out.device = device;
-            out.reject(problem);
-        }
+        None => match address(context, message) {
+            Ok((known, leaf)) => {
+                out.device = Some(known.device.clone());
+                body(context, &known, leaf, &mut out);
+            }
+            Err(Misaddressed { device, problem }) => {
+                out.device = device;
+                out.reject(problem);
+            }
+        },
     }
     out.finish()
 }
 
+/// A topic of another platform's.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    ThingsBoardDevice(&'a str),
+    ThingsBoardGateway(&'a str),
+    Sparkplug(&'a str),
+}
+
+impl<'a> Way<'a> {
+    fn of(topic: &'a [u8]) -> Option<Self> {
+        // Cheap for the many messages on native topics.
+        if !topic.starts_with(b"v1/") && !topic.starts_with(b"spBv1.0/") {
+            return None;
+        }
+        let text = std::str::from_utf8(topic).ok()?;
+        if let Some(rest) = text.strip_prefix(topic::THINGSBOARD_DEVICE) {
+            return Some(Self::ThingsBoardDevice(rest));
+        }
+        if let Some(rest) = text.strip_prefix(topic::THINGSBOARD_GATEWAY) {
+            return Some(Self::ThingsBoardGateway(rest));
+        }
+        text.starts_with(sparkplug::NAMESPACE).then_some(Self::Sparkplug(text))
+    }
+}
+
+fn foreign(context: &Context<'_>, nodes: &mut Nodes, way: Way<'_>, out: &mut Output<'_>) {
+    let message = out.message;
+    match way {
+        Way::ThingsBoardDevice(rest) => match &message.sender {
+            Some(sender) => match context.device(sender.as_str(), message) {
+                Ok(known) => thingsboard::device(context, &known, rest, out),
+                Err(wrong) => out.reject(wrong.problem),
+            },
+            None => {
+                let detail = format!(
+                    "on \"v1/devices/me/…\" the device is the one that logged in, which an external broker does not \
+                     tell; publish to {}/<device>/v1/devices/me/… there",
+                    context.options.prefix
+                );
+                out.reject((RejectReason::BadTopic, detail));
+            }
+        },
+        Way::ThingsBoardGateway(rest) => thingsboard::gateway(context, rest, out),
+        Way::Sparkplug(topic) => sparkplug::read(context, nodes, topic, out),
+    }
+}
+
 /// Whose message it is and what it is about.
-struct Address<'a> {
-    device: DeviceId,
-    profile: &'a Profile,
-    leaf: Leaf<'a>,
-}
-
-struct Misaddressed {
-    device: Option<DeviceId>,
-    problem: Problem,
-}
-
-fn address<'a>(
-    options: &DecodeOptions,
-    directory: &'a Directory,
-    message: &'a Message,
-) -> Result<Address<'a>, Misaddressed> {
-    let registered = |device: &str| directory.devices.get(device).map(|device| device.id.clone());
-    let sender = || message.sender.as_ref().and_then(|sender| registered(sender.as_str()));
+fn address<'a>(context: &Context<'a>, message: &'a Message) -> Result<(Known<'a>, Leaf<'a>), Misaddressed> {
+    let options = context.options;
     let topic = topic::parse(&options.prefix, &message.topic).map_err(|error| {
-        let device = sender().or_else(|| registered(topic::device(&options.prefix, &message.topic)?.as_str()));
+        let named = || context.registered(topic::device(&options.prefix, &message.topic)?.as_str());
+        let device = context.sender(message).or_else(named);
         Misaddressed { device, problem: (RejectReason::BadTopic, sentence(&error)) }
     })?;
-    if let Some(name) = message.sender.as_ref().filter(|name| name.as_str() != topic.device) {
-        let detail = format!(
-            "the device \"{name}\" published under the name of \"{}\"; a device may publish only under {}/{name}/…",
-            quote(topic.device),
-            options.prefix
-        );
-        return Err(Misaddressed { device: sender(), problem: (RejectReason::Forbidden, detail) });
-    }
-    let Some(device) = directory.devices.get(topic.device) else {
-        let problem = match DeviceId::new(topic.device) {
-            Ok(name) => (
-                RejectReason::UnknownDevice,
-                format!(
-                    "no device \"{name}\" is registered; import it with liftline device import FILE.csv, or let \
-                     unknown devices enrol themselves with auto_register"
-                ),
-            ),
-            Err(error) => (RejectReason::BadTopic, sentence(&TopicError::Device(topic::shorten(error)))),
-        };
-        return Err(Misaddressed { device: None, problem });
-    };
-    let Some(profile) = directory.profiles.get(&device.profile) else {
-        let detail = format!(
-            "the device \"{}\" has the profile \"{}\", which is not loaded; add its file to the hub's profiles",
-            device.id, device.profile
-        );
-        return Err(Misaddressed { device: None, problem: (RejectReason::UnknownDevice, detail) });
-    };
-    if message.payload.len() > options.max_payload {
-        let detail = format!(
-            "the payload has {} bytes and at most {} are accepted; send fewer values in one message",
-            message.payload.len(),
-            options.max_payload
-        );
-        return Err(Misaddressed { device: Some(device.id.clone()), problem: (RejectReason::TooLarge, detail) });
-    }
-    Ok(Address { device: device.id.clone(), profile, leaf: topic.leaf })
+    let known = context.device(topic.device, message)?;
+    context.fits(message).map_err(|problem| Misaddressed { device: Some(known.device.clone()), problem })?;
+    Ok((known, topic.leaf))
 }
 
-fn body(options: &DecodeOptions, profile: &Profile, leaf: Leaf<'_>, out: &mut Output<'_>) {
-    let message = out.message;
-    let codes = out.device.as_ref().and_then(|device| options.codes.of(device, &profile.id));
+fn body(context: &Context<'_>, known: &Known<'_>, leaf: Leaf<'_>, out: &mut Output<'_>) {
+    let (message, options, profile, codes) = (out.message, context.options, known.profile, known.codes);
+    if matches!(leaf, Leaf::Telemetry | Leaf::Events | Leaf::Senml) {
+        context.routes.learn(&known.device, None);
+    }
     match leaf {
-        Leaf::Telemetry => match records::read(&message.payload, profile, codes, Shape::Sample) {
-            Ok(items) => items.into_iter().for_each(|item| sample(options, item, out)),
-            Err(problem) => out.reject(problem),
-        },
+        Leaf::Telemetry if !senml::looks_like_pack(&message.payload) => {
+            match records::read(&message.payload, profile, codes, Shape::Sample) {
+                Ok(items) => items.into_iter().for_each(|item| sample(options, item, out)),
+                Err(problem) => out.reject(problem),
+            }
+        }
+        Leaf::Telemetry | Leaf::Senml => {
+            let registered = |name: &str| context.directory.devices.contains_key(name);
+            senml::read(options, known, &registered, out);
+        }
+        Leaf::ThingsBoard(rest) => thingsboard::device(context, known, rest, out),
         Leaf::Events => match records::read(&message.payload, profile, codes, Shape::Event) {
             Ok(items) => items.into_iter().for_each(|item| event(options, profile, codes, item, out)),
             Err(problem) => out.reject(problem),

@@ -36,7 +36,7 @@ use tracing::{info, warn};
 use crate::{
     GatewayError,
     config::{FrontDoorConfig, GatewayConfig},
-    downlink::{Downlink, commands_topic},
+    downlink::{Address, Downlink, commands_topic},
     inbound::Inlet,
 };
 pub use auth::{Credentials, secret_hash};
@@ -210,15 +210,23 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut 
 /// Hands commands to the connections of the devices; never ends.
 async fn send_commands(shared: &Shared, mut downlinks: mpsc::Receiver<Downlink>) {
     while let Some(downlink) = downlinks.recv().await {
-        let (device, payload) = (downlink.device.clone(), Bytes::from(downlink.payload.clone()));
-        let answer = match shared.sessions.command(&device, &payload) {
+        let payload = Bytes::from(downlink.payload.clone());
+        let (device, topic) = match &downlink.address {
+            Address::Commands(device) => (device.clone(), None),
+            Address::FrontDoor { device, topic } => (device.clone(), Some(Arc::from(topic.as_str()))),
+            Address::Broker { .. } => {
+                downlink.answer(Err("the device comes in by the broker, not by the front door".to_owned()));
+                continue;
+            }
+        };
+        let answer = match shared.sessions.command(&device, topic.as_ref(), &payload) {
             Handed::Over => Ok(()),
             Handed::NotConnected => {
                 Err(format!("the device \"{device}\" is not connected; the command can be sent when it is"))
             }
             Handed::DoesNotListen => Err(format!(
                 "the device \"{device}\" does not listen for commands; let it subscribe to {}",
-                commands_topic(&shared.prefix, &device)
+                topic.as_deref().map_or_else(|| commands_topic(&shared.prefix, &device), str::to_owned)
             )),
             Handed::Full => {
                 Err(format!("the device \"{device}\" has not taken earlier commands; it is sent when it has"))

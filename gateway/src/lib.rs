@@ -14,15 +14,17 @@ mod decode;
 mod downlink;
 mod front_door;
 mod inbound;
+mod route;
 mod topic;
 mod window;
 
 pub use broker::{BrokerLink, LinkState};
 pub use config::{BrokerConfig, CodesConfig, ConfigError, FrontDoorConfig, GatewayConfig, MAX_PACKET, ProtocolVersion};
-pub use decode::{DecodeOptions, decode, device_of};
-pub use downlink::{Downlink, commands_topic};
+pub use decode::{DecodeOptions, Decoder, Gateways, Nodes, Request, RestoreError, decode, device_of};
+pub use downlink::{Address, Downlink, commands_topic};
 pub use front_door::{Credentials, FrontDoor, secret_hash};
 pub use inbound::{Ack, Inbound, Inlet, Message};
+pub use route::{Order, Routes};
 
 /// Why a way in could not be opened or had to stop.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,12 @@
 
 use model::{DeviceId, IdError};
 
+/// What topics of ThingsBoard's device API begin with. The device is the one that the connection belongs to; at an
+/// external broker, which tells nobody, they stand under the prefix and the device's name.
+pub(crate) const THINGSBOARD_DEVICE: &str = "v1/devices/me/";
+/// What topics of ThingsBoard's gateway API begin with.
+pub(crate) const THINGSBOARD_GATEWAY: &str = "v1/gateway/";
+
 /// What a device says on a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leaf<'a> {
@@ -10,6 +16,10 @@ pub(crate) enum Leaf<'a> {
     Status,
     /// The answer to the command with this id.
     CommandResult(&'a str),
+    /// A SenML pack.
+    Senml,
+    /// ThingsBoard's device API, what follows `v1/devices/me/`.
+    ThingsBoard(&'a str),
 }
 
 /// A topic that the hub understands. The device's name is not checked against the directory.
@@ -36,12 +46,16 @@ pub(crate) enum TopicError {
 }
 
 /// The filters a subscriber needs to hear everything, each with whether retained messages on it make sense.
-pub(crate) fn filters(prefix: &str) -> [(String, bool); 4] {
-    [
+pub(crate) fn filters(prefix: &str) -> Vec<(String, bool)> {
+    vec![
         (format!("{prefix}/+/telemetry"), false),
         (format!("{prefix}/+/events"), false),
         (format!("{prefix}/+/status"), true),
         (format!("{prefix}/+/commands/+/result"), false),
+        (format!("{prefix}/+/senml"), false),
+        (format!("{prefix}/+/v1/devices/me/telemetry"), false),
+        (format!("{prefix}/+/v1/devices/me/attributes"), false),
+        (format!("{prefix}/+/v1/devices/me/rpc/response/+"), false),
     ]
 }
 
@@ -75,6 +89,8 @@ pub(crate) fn parse<'a>(prefix: &str, topic: &'a [u8]) -> Result<Topic<'a>, Topi
         "telemetry" => Some(Leaf::Telemetry),
         "events" => Some(Leaf::Events),
         "status" => Some(Leaf::Status),
+        "senml" => Some(Leaf::Senml),
+        _ if rest.starts_with(THINGSBOARD_DEVICE) => rest.strip_prefix(THINGSBOARD_DEVICE).map(Leaf::ThingsBoard),
         _ => rest.strip_prefix("commands/").and_then(|rest| rest.strip_suffix("/result")).map(Leaf::CommandResult),
     };
     match leaf {

@@ -8,8 +8,8 @@ mod support;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use gateway::{
-    BrokerConfig, BrokerLink, Credentials, Downlink, FrontDoor, FrontDoorConfig, GatewayConfig, GatewayError, Inbound,
-    Inlet, LinkState, ProtocolVersion, secret_hash,
+    Address, BrokerConfig, BrokerLink, Credentials, Downlink, FrontDoor, FrontDoorConfig, GatewayConfig, GatewayError,
+    Inbound, Inlet, LinkState, ProtocolVersion, secret_hash,
 };
 use model::{CommandId, DeviceId};
 use mosquitto::Mosquitto;
@@ -235,7 +235,12 @@ async fn command(link: &Link, device: &str) -> Result<(), String> {
     let (sent, answer) = oneshot::channel();
     let device = DeviceId::new(device).unwrap();
     link.commands
-        .send(Downlink { device, command: CommandId(Default::default()), payload: b"{}".to_vec(), sent })
+        .send(Downlink {
+            address: Address::Commands(device),
+            command: Some(CommandId(Default::default())),
+            payload: b"{}".to_vec(),
+            sent,
+        })
         .await
         .unwrap();
     soon("an answer about the command", answer).await.unwrap()

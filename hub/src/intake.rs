@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gateway::{DecodeOptions, Inbound, Message};
+use gateway::{Inbound, Message};
 use journal::{Journal, JournalError};
 use metrics::counter;
 use model::{Body, Directory, Entry, RejectReason};
@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::enrolment::Enrolment;
+use crate::{enrolment::Enrolment, formats::Formats};
 
 /// How many messages are taken at once: enough to share one flush to disk, few enough to stay quick.
 const MAX_BATCH: usize = 1000;
@@ -24,7 +24,7 @@ pub struct Intake {
     /// Measurements from there.
     pub telemetry: mpsc::Receiver<Inbound>,
     /// How to read them.
-    pub decode: DecodeOptions,
+    pub formats: Formats,
     /// The registered devices.
     pub directory: watch::Receiver<Arc<Directory>>,
     /// Registers unknown devices, if the configuration says so.
@@ -55,6 +55,8 @@ impl Intake {
             for inbound in batch.iter() {
                 self.decode(&inbound.message, &mut directory, &mut entries).await;
             }
+            // Before the acknowledgement: what later messages mean may depend on it.
+            self.formats.keep();
             if !self.append(&entries, &shutdown).await {
                 return Ok(()); // Not acknowledged: the broker keeps the batch.
             }
@@ -66,17 +68,17 @@ impl Intake {
 
     /// Reads a message; an unknown device is enrolled if the configuration says so.
     async fn decode(&mut self, message: &Message, directory: &mut Arc<Directory>, entries: &mut Vec<Entry>) {
-        let mut decoded = gateway::decode(&self.decode, directory, message);
+        let mut decoded = self.formats.decoder.decode(directory, message);
         let unknown = decoded
             .iter()
             .any(|entry| matches!(&entry.body, Body::Reject(reject) if reject.reason == RejectReason::UnknownDevice));
         if unknown
             && let Some(enrolment) = &mut self.enrolment
-            && let Some(device) = gateway::device_of(&self.decode, &message.topic)
+            && let Some(device) = self.formats.decoder.device_of(message)
             && enrolment.enrol(&device, &mut self.directory).await
         {
             *directory = self.directory.borrow().clone();
-            decoded = gateway::decode(&self.decode, directory, message);
+            decoded = self.formats.decoder.decode(directory, message);
         }
         entries.append(&mut decoded);
     }

@@ -7,16 +7,24 @@
 //!                     └───────────── board, callbacks ◀── people ◀── deliver ◀──────────────────────┘
 //! ```
 
+use std::sync::Mutex;
+
 use gateway::{Downlink, Inbound, Inlet};
 use store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    formats::Formats,
     health,
     intake::Intake,
     passes::{
-        self, Reconciler, commands::SendCommands, deliver::Deliver, escalate::Escalate, prune::Prune, settle::Settle,
+        self, Reconciler,
+        commands::{Progress, SendCommands},
+        deliver::Deliver,
+        escalate::Escalate,
+        prune::Prune,
+        settle::Settle,
     },
     recorder::Recorder,
     server::Parts,
@@ -61,6 +69,7 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
         status.add_link("broker", link.state());
         supervisor.add("broker link", link.run(inlet.clone(), commands, stop()));
     }
+    let progress = Mutex::new(Progress::new(front_door.is_some()));
     if let Some(front_door) = front_door {
         let (sender, commands) = mpsc::channel::<Downlink>(DOWNLINKS);
         downlinks.push(sender);
@@ -69,10 +78,12 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     drop(inlet);
 
     // 2. Intake: decode, journal, and only then acknowledge.
+    let formats = Formats::open(&config, downlinks.clone(), clock.clone());
+    let routes = formats.decoder.routes();
     let intake = Intake {
         events: events_arrived,
         telemetry: telemetry_arrived,
-        decode: config.gateway.decode_options(),
+        formats,
         directory: directory.clone(),
         enrolment,
         journal: journal.clone(),
@@ -102,7 +113,9 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     let deliver = Deliver { store: store.clone(), notifier: notifier.clone(), clock: clock.clone() };
     reconcile(supervisor, deliver, &store, stop());
     reconcile(supervisor, Settle { store: store.clone(), notifier, clock: clock.clone() }, &store, stop());
-    reconcile(supervisor, SendCommands { store: store.clone(), downlinks, clock: clock.clone() }, &store, stop());
+    let prefix = config.gateway.prefix.clone();
+    let send = SendCommands { store: store.clone(), downlinks, routes, prefix, clock: clock.clone(), progress };
+    reconcile(supervisor, send, &store, stop());
     reconcile(supervisor, refresh, &store, stop());
     reconcile(supervisor, duty, &store, stop());
     let retention = config.hub.retention();

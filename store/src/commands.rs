@@ -26,7 +26,8 @@ statements! {
         INSERT INTO commands (id, org, device, name, args, state, requested_by, created_at, deadline, updated_at)
         SELECT $1, d.org, d.id, $4, $5, 'queued', $6, $7, $8, $7 FROM devices d WHERE d.org = $2 AND d.id = $3");
     QUEUED = both(concat!("
-        SELECT ", columns!(), " FROM commands WHERE state = 'queued' AND deadline > $1 ORDER BY id LIMIT $2"));
+        SELECT ", columns!(), " FROM commands WHERE state = 'queued' AND deadline > $1 AND id > $2 ORDER BY id LIMIT $3"));
+    REQUEUE = both("UPDATE commands SET state = 'queued', updated_at = $1 WHERE state = 'sent' AND deadline > $1");
     OF_DEVICE = both(concat!("
         SELECT ", columns!(), " FROM commands WHERE org = $1 AND device = $2 ORDER BY id DESC LIMIT $3"));
     STATE = each(
@@ -193,13 +194,23 @@ impl Store {
         }))
     }
 
-    /// Commands that no broker has yet and whose deadline has not passed, oldest first.
+    /// Takes commands back to the queue that were sent but that no device has said it received. For the start of a hub
+    /// whose own connections held them: a device may then receive one twice, under the same id. Returns how many.
     ///
     /// # Errors
     /// [`crate::StoreError`] if the database fails.
-    pub async fn queued_commands(&self, now: Timestamp, limit: u32) -> Result<Vec<Command>> {
+    pub async fn requeue_sent_commands(&self, now: Timestamp) -> Result<u64> {
+        execute!(&self.db().write, "queueing sent commands anew", REQUEUE, at(now))
+    }
+
+    /// Commands that no broker has yet and whose deadline has not passed, oldest first, after the one given.
+    ///
+    /// # Errors
+    /// [`crate::StoreError`] if the database fails.
+    pub async fn queued_commands(&self, now: Timestamp, after: Option<CommandId>, limit: u32) -> Result<Vec<Command>> {
+        let after = after.map_or(Uuid::nil(), |id| id.0);
         let rows: Vec<CommandRow> =
-            fetch_all!(self.db().read, "listing queued commands", QUEUED, at(now), i64::from(limit))?;
+            fetch_all!(self.db().read, "listing queued commands", QUEUED, at(now), after, i64::from(limit))?;
         rows.into_iter().map(command).collect()
     }
 

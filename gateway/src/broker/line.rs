@@ -23,7 +23,7 @@ use super::{
 use crate::{
     GatewayError,
     config::BrokerConfig,
-    downlink::{Downlink, commands_topic},
+    downlink::{Address, Downlink, commands_topic},
     inbound::{Ack, Inbound, Inlet, Message},
     topic,
     window::{Head, Window},
@@ -257,7 +257,13 @@ impl Session<'_> {
         if !self.connected {
             return downlink.answer(Err("the broker is not connected; the command can be sent when it is".to_owned()));
         }
-        let topic = commands_topic(self.line.prefix, &downlink.device);
+        let topic = match &downlink.address {
+            Address::Commands(device) => commands_topic(self.line.prefix, device),
+            Address::Broker { topic } => topic.clone(),
+            Address::FrontDoor { .. } => {
+                return downlink.answer(Err("the device comes in by the front door, not by the broker".to_owned()));
+            }
+        };
         match self.client.publish(topic, downlink.payload.clone()) {
             Ok(taken) => self.commands.push(Box::pin(async move {
                 let result = timeout(COMMAND_TIMEOUT, taken).await.unwrap_or_else(|_| {

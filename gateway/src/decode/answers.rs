@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::{DecodeOptions, Output, quote, time::Stamp};
 
 /// The longest detail of a command's result that is kept, in characters.
-const MAX_DETAIL: usize = 1000;
+pub(super) const MAX_DETAIL: usize = 1000;
 const STATUS: &str = "write online, offline or {\"ts\":<ms>,\"online\":true}";
 const RESULT: &str = "write {\"ts\":<ms>,\"state\":\"applied\"} with the state delivered, applied or failed";
 
@@ -77,7 +77,7 @@ fn stamp(fields: &Map<String, Value>) -> Option<Stamp> {
     }
 }
 
-fn describe(value: &Value) -> String {
+pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(flag) => flag.to_string(),

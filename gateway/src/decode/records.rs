@@ -428,35 +428,40 @@ struct Reading<'p>(&'p Channel, Option<&'p CodeTable>);
 
 any_seed!(Reading<'_> => Result<Value, Problem>);
 
-impl Reading<'_> {
-    fn check(&self, value: Value) -> Result<Value, Problem> {
-        use model::profile::Misfit;
-        if let (ChannelKind::State { .. }, Some(codes)) = (&self.0.kind, self.1)
-            && let Some(known) = codes.read_state(self.0.id.as_str(), &value.to_string())
-        {
-            return Ok(Value::Text(known.state.as_str().into()));
-        }
-        match self.0.check(&value) {
-            Ok(()) => Ok(value),
-            Err(misfit @ Misfit::Range { .. }) => Err((RejectReason::OutOfRange, misfit.to_string())),
-            Err(misfit @ Misfit::Type { .. }) => {
-                Err((RejectReason::WrongType, format!("{misfit}{}", self.remedy(&value))))
-            }
+/// Checks a value against its channel; a state in the code set of the device becomes the profile's.
+pub(super) fn check(channel: &Channel, codes: Option<&CodeTable>, value: Value) -> Result<Value, Problem> {
+    use model::profile::Misfit;
+    if let (ChannelKind::State { .. }, Some(codes)) = (&channel.kind, codes)
+        && let Some(known) = codes.read_state(channel.id.as_str(), &value.to_string())
+    {
+        return Ok(Value::Text(known.state.as_str().into()));
+    }
+    match channel.check(&value) {
+        Ok(()) => Ok(value),
+        Err(misfit @ Misfit::Range { .. }) => Err((RejectReason::OutOfRange, misfit.to_string())),
+        Err(misfit @ Misfit::Type { .. }) => {
+            Err((RejectReason::WrongType, format!("{misfit}{}", remedy(channel, &value))))
         }
     }
+}
 
-    fn remedy(&self, value: &Value) -> &'static str {
-        match (&self.0.kind, value) {
-            (ChannelKind::Number { .. }, Value::Text(text)) if text.trim().parse::<f64>().is_ok() => {
-                "; send the number without quotes"
-            }
-            (ChannelKind::Number { .. }, _) => "; send a number",
-            (ChannelKind::Bool, Value::Text(_)) => "; send true or false without quotes",
-            (ChannelKind::Bool, _) => "; send true or false",
-            (ChannelKind::Text { .. }, Value::Text(_)) => "; shorten it",
-            (ChannelKind::Text { .. }, _) => "; put it in quotes",
-            (ChannelKind::State { .. }, _) => "; send the name of a state in quotes",
+fn remedy(channel: &Channel, value: &Value) -> &'static str {
+    match (&channel.kind, value) {
+        (ChannelKind::Number { .. }, Value::Text(text)) if text.trim().parse::<f64>().is_ok() => {
+            "; send the number without quotes"
         }
+        (ChannelKind::Number { .. }, _) => "; send a number",
+        (ChannelKind::Bool, Value::Text(_)) => "; send true or false without quotes",
+        (ChannelKind::Bool, _) => "; send true or false",
+        (ChannelKind::Text { .. }, Value::Text(_)) => "; shorten it",
+        (ChannelKind::Text { .. }, _) => "; put it in quotes",
+        (ChannelKind::State { .. }, _) => "; send the name of a state in quotes",
+    }
+}
+
+impl Reading<'_> {
+    fn check(&self, value: Value) -> Result<Value, Problem> {
+        check(self.0, self.1, value)
     }
 
     fn unfit(&self, found: &str) -> Problem {

@@ -365,7 +365,7 @@ fn a_message_that_is_nobodys_is_kept_with_its_reason() {
     assert_eq!(one(run("liftline/lift-9/telemetry", "{}", None)), (None,
         "unknown_device: no device \"lift-9\" is registered; import it with liftline device import FILE.csv, or let unknown devices enrol themselves with auto_register".to_owned()));
     assert_eq!(one(run("liftline/lift-1/telemetry", "{}", Some("lift-2"))), (None,
-        "forbidden: the device \"lift-2\" published under the name of \"lift-1\"; a device may publish only under liftline/lift-2/…".to_owned()));
+        "forbidden: the device \"lift-2\" published under the name of \"lift-1\"; a device may publish only under liftline/lift-2/…, and a gateway for the devices given to it in gateway.speaks_for".to_owned()));
     assert_eq!(
         one(run("liftline/lift-2/telemetry", "{}", Some("lift-1"))).0,
         Some("lift-1".to_owned()),

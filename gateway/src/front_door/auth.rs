@@ -60,6 +60,8 @@ pub(super) enum Wanted {
     Exact,
     /// That and everything below it.
     Below,
+    /// What other platforms send to a device; only its own commands ever come there.
+    Foreign,
 }
 
 impl Auth {
@@ -86,7 +88,9 @@ impl Auth {
         if let Some(will) = &hello.will {
             let own = format!("{}/{device}/", self.prefix);
             let leaf = std::str::from_utf8(&will.topic).ok().and_then(|topic| topic.strip_prefix(&own));
-            if !matches!(leaf, Some("status" | "events" | "telemetry")) {
+            // Whether the sender may speak for the Sparkplug node is decided when the certificate is read.
+            let death = will.topic.starts_with(b"spBv1.0/") && will.topic.windows(8).any(|part| part == b"/NDEATH/");
+            if !death && !matches!(leaf, Some("status" | "events" | "telemetry")) {
                 return Err((Refusal::NotAuthorized, "the last will must go to the device's own status topic"));
             }
         }
@@ -105,8 +109,24 @@ impl Auth {
         match filter.strip_prefix(&commands_topic(&self.prefix, device)) {
             Some("") => Some(Wanted::Exact),
             Some("/#") => Some(Wanted::Below),
-            Some(_) | None => None,
+            Some(_) | None => is_foreign(filter).then_some(Wanted::Foreign),
         }
+    }
+}
+
+/// True for the filters that devices of other platforms ask for. The front door hands a command to the connections of
+/// one device, so that nobody hears another's by asking for more.
+fn is_foreign(filter: &str) -> bool {
+    let parts: Vec<_> = filter.split('/').collect();
+    match parts.as_slice() {
+        ["v1", "devices", "me", "rpc", "request", "+"] | ["v1", "gateway", "rpc"] => true,
+        // Nothing is ever sent on these, but clients give up if they are refused.
+        ["v1", "devices", "me", "attributes"] | ["v1", "devices", "me", "attributes", "response", "+"] => true,
+        ["v1", "devices", "me", "rpc", "response", "+"] => true,
+        ["v1", "gateway", "attributes"] | ["v1", "gateway", "attributes", "response"] => true,
+        ["spBv1.0", _, "NCMD", _] | ["spBv1.0", _, "NCMD" | "DCMD", _, _] => true,
+        ["spBv1.0", "STATE", _] | ["STATE", _] => true,
+        _ => false,
     }
 }
 
@@ -141,6 +161,8 @@ mod tests {
         let allowed = |filter| auth.may_read(&device("lift-1"), filter);
         assert_eq!(allowed("liftline/lift-1/commands"), Some(Wanted::Exact));
         assert_eq!(allowed("liftline/lift-1/commands/#"), Some(Wanted::Below));
+        assert_eq!(allowed("v1/devices/me/rpc/request/+"), Some(Wanted::Foreign));
+        assert_eq!(allowed("spBv1.0/plant/DCMD/edge-1/#"), Some(Wanted::Foreign));
         for filter in [
             "#",
             "liftline/#",
@@ -149,6 +171,10 @@ mod tests {
             "liftline/lift-1/status",
             "$share/g/liftline/lift-1/commands",
             "liftline/lift-1/commands/+/result",
+            "v1/devices/me/#",
+            "v1/devices/+/rpc/request/+",
+            "spBv1.0/#",
+            "spBv1.0/+/DDATA/+/+",
         ] {
             assert_eq!(allowed(filter), None, "{filter}");
         }

@@ -22,7 +22,7 @@ use self::line::Line;
 use super::{
     Shared,
     auth::Login,
-    sessions::{Held, Link, lock_kept},
+    sessions::{Command, Held, Link, lock_kept},
     wire::{self, Farewell, Hello, Malformed, Outgoing, Refusal, Version, Welcome, Will},
 };
 use crate::{
@@ -256,8 +256,9 @@ impl Connection {
 
     /// Commands that an earlier connection of the session sent and that were not acknowledged.
     fn send_again(&mut self) {
-        for (id, payload) in &lock_kept(&self.held.kept).unacknowledged {
-            let command = Outgoing::Command { topic: &self.commands_topic, payload, id: Some(*id), again: true };
+        for (id, Command { topic, payload }) in &lock_kept(&self.held.kept).unacknowledged {
+            let topic = topic.as_deref().unwrap_or(&self.commands_topic);
+            let command = Outgoing::Command { topic, payload, id: Some(*id), again: true };
             wire::write(self.version, &command, &mut self.line.output);
         }
     }

@@ -52,18 +52,36 @@ pub(super) struct Kept {
     /// The device listens on its commands topic, and on everything below it.
     pub(super) exact: Option<Qos>,
     pub(super) below: Option<Qos>,
+    /// It listens on topics of other platforms.
+    pub(super) foreign: Vec<(String, Qos)>,
     /// Commands that have not gone out.
-    pub(super) waiting: VecDeque<Bytes>,
+    pub(super) waiting: VecDeque<Command>,
     /// Commands that went out and are not acknowledged.
-    pub(super) unacknowledged: VecDeque<(u16, Bytes)>,
+    pub(super) unacknowledged: VecDeque<(u16, Command)>,
     /// Messages of QoS 2 that the journal has and the device has not released.
     pub(super) unreleased: HashSet<u16>,
     last_id: u16,
 }
 
+/// A command on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Command {
+    /// The topic, if it is not the device's native one.
+    pub(super) topic: Option<Arc<str>>,
+    pub(super) payload: Bytes,
+}
+
 impl Kept {
+    /// The quality of service with which a command on a topic goes out; `None` if the device does not listen there.
+    pub(super) fn listens_on(&self, topic: Option<&str>) -> Option<Qos> {
+        let Some(topic) = topic else { return self.listens() };
+        let qos = self.foreign.iter().filter(|(filter, _)| matches(filter, topic)).map(|(_, qos)| *qos);
+        qos.reduce(|best, qos| if best == Qos::Zero { qos } else { best })
+            .map(|qos| if qos == Qos::Zero { Qos::Zero } else { Qos::One })
+    }
+
     /// The quality of service with which commands go out; `None` if the device does not listen.
-    pub(super) fn listens(&self) -> Option<Qos> {
+    fn listens(&self) -> Option<Qos> {
         match (self.exact, self.below) {
             (Some(Qos::One | Qos::Two), _) | (_, Some(Qos::One | Qos::Two)) => Some(Qos::One),
             (Some(Qos::Zero), _) | (_, Some(Qos::Zero)) => Some(Qos::Zero),
@@ -209,13 +227,13 @@ impl Sessions {
     }
 
     /// Hands a command to every connection of a device that listens.
-    pub(super) fn command(&self, device: &DeviceId, payload: &Bytes) -> Handed {
+    pub(super) fn command(&self, device: &DeviceId, topic: Option<&Arc<str>>, payload: &Bytes) -> Handed {
         let table = self.lock();
         let mut outcome = Handed::NotConnected;
         for session in table.sessions_of(device) {
             let Some(link) = &session.link else { continue };
             let mut kept = lock_kept(&session.kept);
-            if kept.listens().is_none() {
+            if kept.listens_on(topic.map(|topic| &**topic)).is_none() {
                 if outcome == Handed::NotConnected {
                     outcome = Handed::DoesNotListen;
                 }
@@ -224,7 +242,7 @@ impl Sessions {
                     outcome = Handed::Full;
                 }
             } else {
-                kept.waiting.push_back(payload.clone());
+                kept.waiting.push_back(Command { topic: topic.cloned(), payload: payload.clone() });
                 link.wake.notify_one();
                 outcome = Handed::Over;
             }
@@ -305,6 +323,21 @@ impl Table {
         #[expect(clippy::cast_precision_loss, reason = "a number of connections")]
         metrics::gauge!("liftline_front_door_connections").set(self.connected as f64);
     }
+}
+
+/// True if a topic filter (MQTT 5 section 4.7) takes a topic.
+fn matches(filter: &str, topic: &str) -> bool {
+    let mut topic = topic.split('/');
+    for level in filter.split('/') {
+        match (level, topic.next()) {
+            ("#", _) => return true,
+            (_, None) => return false,
+            ("+", Some(_)) => {}
+            (level, Some(found)) if level == found => {}
+            (_, Some(_)) => return false,
+        }
+    }
+    topic.next().is_none()
 }
 
 /// Locks what a session keeps.
@@ -392,14 +425,14 @@ mod tests {
     #[tokio::test]
     async fn a_command_goes_to_the_connection_that_listens() {
         let (sessions, payload) = (Sessions::default(), Bytes::from_static(b"{}"));
-        assert_eq!(sessions.command(&device("lift-1"), &payload), Handed::NotConnected);
+        assert_eq!(sessions.command(&device("lift-1"), None, &payload), Handed::NotConnected);
         let (held, _) = arrive(&sessions, "a", "lift-1", false);
-        assert_eq!(sessions.command(&device("lift-1"), &payload), Handed::DoesNotListen);
+        assert_eq!(sessions.command(&device("lift-1"), None, &payload), Handed::DoesNotListen);
         lock_kept(&held.kept).below = Some(Qos::Zero);
         for _ in 0..MAX_COMMANDS {
-            assert_eq!(sessions.command(&device("lift-1"), &payload), Handed::Over);
+            assert_eq!(sessions.command(&device("lift-1"), None, &payload), Handed::Over);
         }
-        assert_eq!(sessions.command(&device("lift-1"), &payload), Handed::Full);
+        assert_eq!(sessions.command(&device("lift-1"), None, &payload), Handed::Full);
     }
 
     #[tokio::test]
@@ -412,10 +445,34 @@ mod tests {
         assert_eq!(sessions.holder("a"), None);
     }
 
+    #[tokio::test]
+    async fn a_command_of_another_platform_goes_where_the_device_listens_for_it() {
+        let (sessions, payload) = (Sessions::default(), Bytes::from_static(b"{}"));
+        let (held, _) = arrive(&sessions, "a", "lift-1", false);
+        let topic: Arc<str> = "v1/devices/me/rpc/request/7".into();
+        lock_kept(&held.kept).exact = Some(Qos::One);
+        assert_eq!(sessions.command(&device("lift-1"), Some(&topic), &payload), Handed::DoesNotListen);
+        lock_kept(&held.kept).foreign.push(("v1/devices/me/rpc/request/+".to_owned(), Qos::Two));
+        assert_eq!(sessions.command(&device("lift-1"), Some(&topic), &payload), Handed::Over);
+        assert_eq!(lock_kept(&held.kept).listens_on(Some(&topic)), Some(Qos::One));
+        for (filter, topic, matched) in [
+            ("a/#", "a/b/c", true),
+            ("a/#", "a", true),
+            ("a/+", "a/b", true),
+            ("a/+", "a/b/c", false),
+            ("a/+/c", "a/b/c", true),
+            ("a/b", "a/c", false),
+            ("a/b", "a/b/c", false),
+            ("#", "a", true),
+        ] {
+            assert_eq!(matches(filter, topic), matched, "{filter} {topic}");
+        }
+    }
+
     #[test]
     fn packet_ids_in_use_are_not_given_again() {
         let mut kept = Kept { last_id: u16::MAX - 1, ..Kept::default() };
-        kept.unacknowledged.push_back((1, Bytes::new()));
+        kept.unacknowledged.push_back((1, Command { topic: None, payload: Bytes::new() }));
         assert_eq!([kept.next_id(), kept.next_id()], [u16::MAX, 2]);
     }
 }

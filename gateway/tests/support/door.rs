@@ -3,7 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use gateway::{
-    Credentials, Downlink, FrontDoor, FrontDoorConfig, GatewayConfig, GatewayError, Inbound, Inlet, secret_hash,
+    Address, Credentials, Downlink, FrontDoor, FrontDoorConfig, GatewayConfig, GatewayError, Inbound, Inlet,
+    secret_hash,
 };
 use model::{CommandId, DeviceId};
 use tokio::{
@@ -66,8 +67,12 @@ impl Door {
 
     pub async fn command(&self, device: &str) -> Result<(), String> {
         let (sent, answer) = oneshot::channel();
-        let downlink =
-            Downlink { device: id(device), command: CommandId(Default::default()), payload: b"{}".to_vec(), sent };
+        let downlink = Downlink {
+            address: Address::Commands(id(device)),
+            command: Some(CommandId(Default::default())),
+            payload: b"{}".to_vec(),
+            sent,
+        };
         self.commands.send(downlink).await.unwrap();
         soon("an answer about the command", answer).await.unwrap()
     }

@@ -16,6 +16,7 @@ on_both_engines!(
     a_command_only_moves_forward,
     a_command_of_another_is_no_business_of_a_device,
     commands_expire,
+    commands_that_no_device_has_are_queued_anew,
 );
 
 async fn user(db: &TestDb, world: &World) -> User {
@@ -112,11 +113,11 @@ fn command() -> impl Fn(&World, &str) -> NewCommand {
 async fn a_command_only_moves_forward(db: TestDb) {
     let world = World::new(&db).await;
     let queued = db.store.queue_command(&command()(&world, "lift-1"), &CLI, start()).await.unwrap().unwrap();
-    assert_eq!(db.store.queued_commands(start(), 9).await.unwrap(), std::slice::from_ref(&queued));
+    assert_eq!(db.store.queued_commands(start(), None, 9).await.unwrap(), std::slice::from_ref(&queued));
     let mv = async |state| db.store.advance_command(queued.id, state, None, start() + secs(1)).await.unwrap();
     assert!(mv(CommandState::Sent).await);
     assert!(!mv(CommandState::Queued).await);
-    assert!(db.store.queued_commands(start(), 9).await.unwrap().is_empty());
+    assert!(db.store.queued_commands(start(), None, 9).await.unwrap().is_empty());
     let done = db.store.advance_command(queued.id, CommandState::Applied, Some("ok"), start() + secs(2)).await.unwrap();
     assert!(done);
     for late in [CommandState::Delivered, CommandState::Failed, CommandState::Expired] {
@@ -151,6 +152,26 @@ async fn a_command_of_another_is_no_business_of_a_device(db: TestDb) {
     assert_eq!(changes.try_recv().unwrap(), told);
 }
 
+/// What the connections of an earlier run of the hub held goes out again, page by page; what a device has is left.
+async fn commands_that_no_device_has_are_queued_anew(db: TestDb) {
+    let world = World::new(&db).await;
+    let mut ids = Vec::new();
+    for second in 0..3 {
+        let queued = db.store.queue_command(&command()(&world, "lift-1"), &CLI, start() + secs(second)).await;
+        ids.push(queued.unwrap().unwrap().id);
+    }
+    db.store.advance_command(ids[0], CommandState::Sent, None, start()).await.unwrap();
+    db.store.advance_command(ids[1], CommandState::Delivered, None, start()).await.unwrap();
+    assert_eq!(db.store.requeue_sent_commands(start() + secs(60)).await.unwrap(), 0, "its deadline has passed");
+    assert_eq!(db.store.requeue_sent_commands(start() + secs(5)).await.unwrap(), 1);
+    let page = async |after| {
+        let page = db.store.queued_commands(start() + secs(5), after, 1).await.unwrap();
+        page.first().map(|command| command.id)
+    };
+    let pages = [page(None).await, page(Some(ids[0])).await, page(Some(ids[2])).await];
+    assert_eq!(pages, [Some(ids[0]), Some(ids[2]), None]);
+}
+
 async fn commands_expire(db: TestDb) {
     let world = World::new(&db).await;
     for device in ["lift-1", "lift-2"] {
@@ -158,7 +179,7 @@ async fn commands_expire(db: TestDb) {
     }
     let done = db.store.commands(world.org, &device_id("lift-2"), 9).await.unwrap()[0].id;
     db.store.advance_command(done, CommandState::Failed, None, start()).await.unwrap();
-    assert!(db.store.queued_commands(start() + secs(60), 9).await.unwrap().is_empty());
+    assert!(db.store.queued_commands(start() + secs(60), None, 9).await.unwrap().is_empty());
     assert_eq!(db.store.expire_commands(start() + secs(59)).await.unwrap(), 0);
     assert_eq!(db.store.expire_commands(start() + secs(60)).await.unwrap(), 1);
     assert_eq!(db.store.expire_commands(start() + secs(60)).await.unwrap(), 0);

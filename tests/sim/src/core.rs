@@ -7,6 +7,7 @@ use bytes::Bytes;
 use gateway::{Ack, DecodeOptions, GatewayConfig, Inbound, Message};
 use hub::{
     config::{Config, LoadedProfile},
+    formats::Formats,
     intake::Intake,
     passes::{Reconciler as _, escalate::Escalate},
     recorder::Recorder,
@@ -91,7 +92,7 @@ impl Core {
         let intake = Intake {
             events: urgent_arrived,
             telemetry: arrived,
-            decode: decode_options(),
+            formats: Formats::without_memory(GatewayConfig::default().decoder(), clock.clone()),
             directory: directory.subscribe(),
             enrolment: None,
             journal: journal.clone(),

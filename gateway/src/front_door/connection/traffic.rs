@@ -22,6 +22,9 @@ use crate::{
     window::Head,
 };
 
+/// How many filters of other platforms a session may listen on.
+const MAX_FOREIGN: usize = 16;
+
 impl Connection {
     /// Takes the packets that are there and for which there is room.
     pub(super) fn take_packets(&mut self) -> Result<(), End> {
@@ -179,6 +182,16 @@ impl Connection {
         let place = match self.shared.auth.may_read(&self.login.device, filter) {
             Some(Wanted::Exact) => &mut kept.exact,
             Some(Wanted::Below) => &mut kept.below,
+            Some(Wanted::Foreign) => {
+                let known = kept.foreign.len();
+                kept.foreign.retain(|(other, _)| other != filter);
+                let existed = kept.foreign.len() < known;
+                if kept.foreign.len() >= MAX_FOREIGN {
+                    return false;
+                }
+                kept.foreign.extend(qos.map(|qos| (filter.to_owned(), qos)));
+                return existed || qos.is_some();
+            }
             None => return false,
         };
         std::mem::replace(place, qos).is_some() || qos.is_some()
@@ -188,13 +201,14 @@ impl Connection {
     pub(super) fn send_commands(&mut self) {
         let mut kept = lock_kept(&self.held.kept);
         while kept.unacknowledged.len() < self.max_commands_out
-            && let Some(qos) = kept.listens()
-            && let Some(payload) = kept.waiting.pop_front()
+            && let Some(qos) = kept.waiting.front().and_then(|command| kept.listens_on(command.topic.as_deref()))
+            && let Some(command) = kept.waiting.pop_front()
         {
             let id = (qos != Qos::Zero).then(|| kept.next_id());
-            let command = Outgoing::Command { topic: &self.commands_topic, payload: &payload, id, again: false };
-            wire::write(self.version, &command, &mut self.line.output);
-            kept.unacknowledged.extend(id.map(|id| (id, payload)));
+            let topic = command.topic.as_deref().unwrap_or(&self.commands_topic);
+            let packet = Outgoing::Command { topic, payload: &command.payload, id, again: false };
+            wire::write(self.version, &packet, &mut self.line.output);
+            kept.unacknowledged.extend(id.map(|id| (id, command)));
         }
     }
 
