@@ -154,7 +154,8 @@ impl Publisher {
     /// The same message again is the same bytes, but for the packet id.
     fn publish(&self, seq: u64, packet_id: u16) -> Vec<u8> {
         let ts = self.base_ms + i64::try_from(seq).expect("a small count") * STEP_MS;
-        let (lane, code) = if seq % EVENT_EVERY == 0 { ("events", "\"code\":\"resumed\",") } else { ("telemetry", "") };
+        let (lane, code) =
+            if seq.is_multiple_of(EVENT_EVERY) { ("events", "\"code\":\"resumed\",") } else { ("telemetry", "") };
         let value = 40 + seq % 10;
         let payload = format!("{{\"ts\":{ts},\"seq\":{seq},{code}\"values\":{{\"motor_temp_c\":{value}}}}}");
         let topic = format!("liftline/{}/{lane}", self.device);
