@@ -29,7 +29,6 @@ use crate::{
     recorder::Recorder,
     server::Parts,
     supervisor::Supervisor,
-    watch::Watch,
 };
 
 /// How many received messages may wait for intake, over all links, in each of its two queues.
@@ -45,8 +44,8 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
         journal,
         store,
         notifier,
-        profiles,
         directory,
+        watch,
         refresh,
         duty,
         emergency,
@@ -91,21 +90,13 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     supervisor.add("intake", intake.run(stop()));
 
     // 3. Recorder: the journal's readings, events and rejects into the store.
-    let recorder =
-        Recorder { journal: journal.clone(), store: store.clone(), directory: directory.clone(), clock: clock.clone() };
+    let recorder = Recorder { journal: journal.clone(), store: store.clone(), directory, clock: clock.clone() };
     supervisor.add("recorder", recorder.run(stop()));
 
     // 4. Watch: rules and forecasts; alerts, tickets and owed messages in one transaction.
     //    While the database is away, people in danger are helped without it.
-    let watch = Watch {
-        journal: journal.clone(),
-        store: store.clone(),
-        directory,
-        clock: clock.clone(),
-        profiles,
-        emergency: Some(emergency.line()),
-    };
-    supervisor.add("watch", watch.run(stop()));
+    let (watch, state) = watch;
+    supervisor.add("watch", watch.run(state, stop()));
     supervisor.add("emergency", emergency.run(stop()));
 
     // 5. The desk's reconcilers: timers, messages to people, commands to devices, housekeeping.

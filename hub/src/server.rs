@@ -25,6 +25,7 @@ use crate::{
     pipeline,
     supervisor::Supervisor,
     tools::desk_settings,
+    watch::{State, Watch},
 };
 
 /// Everything the pipeline connects.
@@ -39,8 +40,8 @@ pub struct Parts {
     pub store: Store,
     /// Who sends messages.
     pub notifier: Arc<Notifier>,
-    /// The profiles and their rules.
-    pub profiles: Vec<LoadedProfile>,
+    /// The rules and detectors, with the state that they go on from.
+    pub watch: (Watch, State),
     /// The registered devices.
     pub directory: watch::Receiver<Arc<Directory>>,
     /// Keeps them up to date.
@@ -143,6 +144,17 @@ impl Hub {
             Some(settings) => Some(enrolment(settings, &store, &clock).await?),
             None => None,
         };
+        let watch = Watch {
+            journal: journal.clone(),
+            store: store.clone(),
+            directory: directory.clone(),
+            clock: clock.clone(),
+            profiles,
+            emergency: Some(emergency.line()),
+        };
+        // Before anybody is let in: from then on the database may go away.
+        let state = watch.load().await?;
+        let watch = (watch, state);
         let front_door = match &config.gateway.front_door {
             Some(settings) => Some(
                 FrontDoor::bind(settings, &config.gateway, credentials, clock.clone())
@@ -180,7 +192,7 @@ impl Hub {
             journal,
             store: store.clone(),
             notifier,
-            profiles,
+            watch,
             directory,
             refresh,
             duty,

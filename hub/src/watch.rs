@@ -135,13 +135,12 @@ impl State {
 }
 
 impl Watch {
-    /// Follows the journal until the shutdown, and saves its state then.
+    /// Follows the journal from a state that was loaded until the shutdown, and saves its state then.
     ///
     /// # Errors
-    /// If the journal cannot be read, or the saved state not be loaded at the start.
-    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    /// If the journal cannot be read.
+    pub async fn run(self, mut state: State, shutdown: CancellationToken) -> anyhow::Result<()> {
         let mut heads = Lane::ALL.map(|lane| self.journal.subscribe(lane));
-        let mut state = self.load().await?;
         loop {
             for head in &mut heads {
                 head.mark_unchanged();
