@@ -138,6 +138,9 @@ pub async fn run(plan: Plan) -> Tally {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     tally.caught_up_after = mended.elapsed();
+    if tally.lost + tally.duplicate > 0 {
+        println!("the hub's log:\n{}", bed.hub.log());
+    }
     tally.took = started.elapsed();
     tally
 }
@@ -201,9 +204,6 @@ fn count(bed: &Bed, told: &[Told], broker_kills: &[Instant], tally: &mut Tally) 
                 tally.broker_lost += 1;
             } else {
                 tally.lost += 1;
-            }
-            if tally.lost + tally.broker_lost <= 5 {
-                println!("{device} {seq}: acknowledged {:.3?} ago and not stored", at.elapsed());
             }
         }
     }

@@ -49,8 +49,9 @@ impl Mosquitto {
     async fn with(extra: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = crate::free_port();
+        // As root it would become a user who may not write to the folder.
         let config = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\nmax_queued_messages 0\n{extra}",
+            "user root\nlistener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\nmax_queued_messages 0\n{extra}",
             folder.path().display()
         );
         std::fs::write(folder.path().join("mosquitto.conf"), config).unwrap();

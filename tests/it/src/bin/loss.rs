@@ -1,0 +1,56 @@
+//! `./dev loss`: kills and cuts real processes under load, and counts what was acknowledged, stored, doubled and lost.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a check fails by panicking")]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use it::{
+    database::Engine,
+    loss::{Plan, Way, run},
+};
+
+/// Kills hub, Mosquitto and PostgreSQL at random under load, cuts networks, makes the disk slow and full, and counts in
+/// the store what devices saw acknowledged: each way in on each database.
+#[derive(Parser)]
+#[command(name = "loss")]
+struct Arguments {
+    /// Decides what breaks when; the same seed breaks the same in the same order.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many processes to kill, over all combinations.
+    #[arg(long, default_value_t = 200)]
+    kills: usize,
+    /// How many devices publish.
+    #[arg(long, default_value_t = 6)]
+    devices: usize,
+}
+
+fn main() -> ExitCode {
+    let Arguments { seed, kills, devices } = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let combinations = [
+        (Engine::Sqlite, Way::FrontDoor),
+        (Engine::Postgres, Way::FrontDoor),
+        (Engine::Sqlite, Way::Mosquitto),
+        (Engine::Postgres, Way::Mosquitto),
+    ];
+    let mut tallies = Vec::new();
+    for (engine, way) in combinations {
+        let kills = kills.div_ceil(combinations.len());
+        let tally = runtime.block_on(run(Plan { seed, engine, way, kills, devices }));
+        println!("{tally}\n");
+        tallies.push(tally);
+    }
+    let sum = |of: fn(&it::loss::Tally) -> usize| tallies.iter().map(of).sum::<usize>();
+    println!(
+        "{} kills: acknowledged {}, stored {}, duplicate {}, lost {}, lost by the killed broker {}",
+        sum(|tally| tally.kills()),
+        sum(|tally| tally.acknowledged),
+        sum(|tally| tally.stored),
+        sum(|tally| tally.duplicate),
+        sum(|tally| tally.lost),
+        sum(|tally| tally.broker_lost)
+    );
+    if sum(|tally| tally.lost + tally.duplicate) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
