@@ -63,6 +63,8 @@ describe("silences", () => {
     await shutIn(hub, "lift-3");
     await api.ticket((ticket) => ticket.kind === "entrapment" && ticket.device?.id === "lift-3");
     const page = await browser.board(hub, { language: "zh", phone: true }, "/silences");
+    // The browser is Chinese, the user's own language is English.
+    await page.getByRole("button", { name: "中文" }).click();
     await page.getByLabel("类型").selectOption("entrapment");
     await page.getByText("涉及人身安全，仍会呼叫").waitFor();
     assert.ok((await wide(page)) <= 0, "the page is wider than the telephone");
@@ -90,6 +92,7 @@ describe("silences", () => {
       ["zh", true],
     ]) {
       const page = await browser.board(hub, { language, phone }, `/tickets/${cut.id}`);
+      if (language === "zh") await page.getByRole("button", { name: "中文" }).click();
       const rows = page.locator("[data-lift]");
       await rows.first().waitFor();
       assert.equal(await rows.first().getAttribute("data-lift"), "lift-5");
