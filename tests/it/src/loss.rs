@@ -198,7 +198,7 @@ fn count(bed: &Bed, told: &[Told], broker_kills: &[Instant], tally: &mut Tally) 
         let stored: HashSet<u64> = rows.iter().copied().collect();
         tally.stored += stored.len();
         tally.duplicate += rows.len() - stored.len();
-        for (seq, at) in book.acknowledged().into_iter().filter(|(seq, _)| !stored.contains(seq)) {
+        for (_, at) in book.acknowledged().into_iter().filter(|(seq, _)| !stored.contains(seq)) {
             let broker = broker_kills.iter().any(|kill| at <= *kill && kill.duration_since(at) < BROKER_MEMORY);
             if broker {
                 tally.broker_lost += 1;
