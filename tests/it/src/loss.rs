@@ -6,6 +6,7 @@
 
 pub mod bed;
 pub mod disk;
+pub mod outage;
 pub mod publisher;
 
 use std::{
@@ -106,7 +107,7 @@ type Told = (String, Arc<Book>);
 pub async fn run(plan: Plan) -> Tally {
     let started = Instant::now();
     let names: Vec<String> = (1..=plan.devices).map(|n| format!("count-{n}")).collect();
-    let mut bed = Bed::start(plan.engine, plan.way, &names).await;
+    let mut bed = Bed::start(plan.engine, plan.way, &names, "").await;
     let mut tasks = JoinSet::new();
     let base_ms = stories::now_ms() - 12 * 3_600_000;
     let secret = (plan.way == Way::FrontDoor).then(|| SECRET.to_owned());
@@ -189,15 +190,19 @@ async fn pause(dice: &mut Dice, from_s: f64, to_s: f64) {
     tokio::time::sleep(Duration::from_secs_f64(dice.between(from_s, to_s))).await;
 }
 
+/// The counts that the store has of a device, and in how many rows.
+fn stored(bed: &Bed, device: &str) -> (HashSet<u64>, usize) {
+    let rows: Vec<u64> = bed.hub.readings(device, "motor_temp_c").into_iter().filter_map(|(_, seq, _)| seq).collect();
+    (rows.iter().copied().collect(), rows.len())
+}
+
 /// Compares the store with what the devices were told. True if nothing is missing.
 fn count(bed: &Bed, told: &[Told], broker_kills: &[Instant], tally: &mut Tally) -> bool {
     (tally.stored, tally.duplicate, tally.lost, tally.broker_lost) = (0, 0, 0, 0);
     for (device, book) in told {
-        let rows: Vec<u64> =
-            bed.hub.readings(device, "motor_temp_c").into_iter().filter_map(|(_, seq, _)| seq).collect();
-        let stored: HashSet<u64> = rows.iter().copied().collect();
+        let (stored, rows) = stored(bed, device);
         tally.stored += stored.len();
-        tally.duplicate += rows.len() - stored.len();
+        tally.duplicate += rows - stored.len();
         for (_, at) in book.acknowledged().into_iter().filter(|(seq, _)| !stored.contains(seq)) {
             let broker = broker_kills.iter().any(|kill| at <= *kill && kill.duration_since(at) < BROKER_MEMORY);
             if broker {

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a check fails by panicking")]
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use it::{
     database::Engine,
-    loss::{Plan, Way, run},
+    loss::{Plan, Tally, Way, outage, run},
 };
 
 /// Kills hub, Mosquitto and PostgreSQL at random under load, cuts networks, makes the disk slow and full, and counts in
@@ -24,11 +24,19 @@ struct Arguments {
     /// How many devices publish.
     #[arg(long, default_value_t = 6)]
     devices: usize,
+    /// Instead: keep PostgreSQL away for so many seconds, once, while people are shut in.
+    #[arg(long, value_name = "SECONDS")]
+    outage: Option<u64>,
 }
 
 fn main() -> ExitCode {
-    let Arguments { seed, kills, devices } = Arguments::parse();
+    let Arguments { seed, kills, devices, outage } = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if let Some(seconds) = outage {
+        let report = runtime.block_on(outage::run(Duration::from_secs(seconds), devices));
+        println!("{report}");
+        return if report.lost() + report.duplicate == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let combinations = [
         (Engine::Sqlite, Way::FrontDoor),
         (Engine::Postgres, Way::FrontDoor),
@@ -42,7 +50,7 @@ fn main() -> ExitCode {
         println!("{tally}\n");
         tallies.push(tally);
     }
-    let sum = |of: fn(&it::loss::Tally) -> usize| tallies.iter().map(of).sum::<usize>();
+    let sum = |of: fn(&Tally) -> usize| tallies.iter().map(of).sum::<usize>();
     println!(
         "{} kills: acknowledged {}, stored {}, duplicate {}, lost {}, lost by the killed broker {}",
         sum(|tally| tally.kills()),

@@ -57,8 +57,9 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// Starts everything; `devices` are registered beside those of the tests.
-    pub async fn start(engine: Engine, way: Way, devices: &[String]) -> Self {
+    /// Starts everything; `devices` are registered beside those of the tests, and `extra` is added to
+    /// the hub's configuration.
+    pub async fn start(engine: Engine, way: Way, devices: &[String], extra: &str) -> Self {
         let (slow, small) = (SlowDisk::build().await, SmallDisk::mount().await);
         let mut setup = Setup {
             no_front_door: true,
@@ -91,6 +92,7 @@ impl Bed {
                 (Some((broker, proxy)), target)
             }
         };
+        setup.extra.push_str(extra);
         let mut hub = TestHub::start(engine, setup).await;
         hub.register(devices);
         hub.kill().await;

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::root;
 
 /// How large the small disk is.
-const SIZE: &str = "192m";
+const SIZE: &str = "512m";
 /// How slow a flush to a slow disk is.
 const SLOW_MS: u32 = 250;
 
