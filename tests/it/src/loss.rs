@@ -25,8 +25,13 @@ use crate::{database::Engine, hub::SECRET, stories};
 
 /// How long a hub may need to store what it has acknowledged, once everything is mended.
 const CATCH_UP: Duration = Duration::from_secs(120);
-/// What a broker was handed so shortly before it was killed may not have been on its disk.
-const BROKER_MEMORY: Duration = Duration::from_secs(2);
+/// What a broker acknowledged so shortly before it was killed may not have been on its disk: Mosquitto acknowledges what
+/// it has in memory, and writes then.
+const BROKER_MEMORY: Duration = Duration::from_millis(250);
+/// How long an acknowledgement may be on its way to the device after its sender was killed.
+const UNDER_WAY: Duration = Duration::from_millis(100);
+/// How long to wait for what only Mosquitto can have lost.
+const VAIN: Duration = Duration::from_secs(10);
 
 /// How messages come to the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +81,30 @@ pub struct Tally {
 }
 
 impl Tally {
+    fn new(plan: Plan, history: &[Step]) -> Self {
+        let mut faults = BTreeMap::new();
+        let mut ended = 0;
+        for (_, done) in history {
+            match done {
+                Done::Broke(fault) => *faults.entry(*fault).or_insert(0) += 1,
+                Done::Revived { killed } => ended += usize::from(!killed),
+                Done::Mended(_) => {}
+            }
+        }
+        Self {
+            plan,
+            faults,
+            ended,
+            acknowledged: 0,
+            stored: 0,
+            duplicate: 0,
+            lost: 0,
+            broker_lost: 0,
+            caught_up_after: Duration::ZERO,
+            took: Duration::ZERO,
+        }
+    }
+
     /// How many processes were killed.
     #[must_use]
     pub fn kills(&self) -> usize {
@@ -117,43 +146,50 @@ pub async fn run(plan: Plan) -> Tally {
     };
     let told: Vec<Told> = names.iter().map(start).collect();
 
-    let (faults, ended, broker_kills) = break_things(&plan, &mut bed).await;
+    let history = break_things(&plan, &mut bed).await;
     told.iter().for_each(|(_, book)| book.stop());
     let mended = Instant::now();
     let drained = tokio::time::timeout(CATCH_UP, async { while tasks.join_next().await.is_some() {} }).await;
     assert!(drained.is_ok(), "the devices do not get everything acknowledged:\n{}", bed.hub.log());
 
-    let mut tally = Tally {
-        plan,
-        faults,
-        ended,
-        acknowledged: told.iter().map(|(_, book)| book.acknowledged().len()).sum(),
-        stored: 0,
-        duplicate: 0,
-        lost: 0,
-        broker_lost: 0,
-        caught_up_after: Duration::ZERO,
-        took: Duration::ZERO,
-    };
-    while !count(&bed, &told, &broker_kills, &mut tally) && mended.elapsed() < CATCH_UP {
+    let mut tally = Tally::new(plan, &history);
+    tally.acknowledged = told.iter().map(|(_, book)| book.acknowledged().len()).sum();
+    let missing = loop {
+        let missing = count(&bed, &told, &mut tally);
+        let in_vain = missing.iter().all(|(at, _)| is_the_brokers(*at, &history)) && mended.elapsed() > VAIN;
+        if missing.is_empty() || in_vain || mended.elapsed() > CATCH_UP {
+            break missing;
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+    };
+    tally.broker_lost = missing.iter().filter(|(at, _)| is_the_brokers(*at, &history)).count();
+    tally.lost = missing.len() - tally.broker_lost;
     tally.caught_up_after = mended.elapsed();
-    if tally.lost + tally.duplicate > 0 {
-        println!("the hub's log:\n{}", bed.hub.log());
-    }
     tally.took = started.elapsed();
+    explain(&missing, &history);
     tally
 }
 
-/// Breaks and mends, until enough processes were killed. Returns what broke how often, how often the hub ended by itself,
-/// and when the broker was killed.
-async fn break_things(plan: &Plan, bed: &mut Bed) -> (BTreeMap<Fault, usize>, usize, Vec<Instant>) {
+/// Something that was done, and when.
+type Step = (Instant, Done);
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Broke(Fault),
+    Mended(Fault),
+    /// The hub was started again after it was killed, or after it had ended by itself.
+    Revived {
+        killed: bool,
+    },
+}
+
+/// Breaks and mends, until enough processes were killed. Returns what was done.
+async fn break_things(plan: &Plan, bed: &mut Bed) -> Vec<Step> {
     let mut dice = Dice::new(plan.seed, &format!("{:?} on {:?}", plan.way, plan.engine));
     let possible = bed.faults();
     let kills: Vec<Fault> = possible.iter().copied().filter(|fault| fault.is_kill()).collect();
-    let (mut faults, mut ended, mut broker_kills) = (BTreeMap::new(), 0, Vec::new());
-    let mut killed = 0;
+    let (mut history, mut killed) = (Vec::new(), 0);
     while killed < plan.kills {
         pause(&mut dice, 0.2, 1.5).await;
         // Something is killed, and often something else is broken as well, before or after.
@@ -167,23 +203,21 @@ async fn break_things(plan: &Plan, bed: &mut Bed) -> (BTreeMap<Fault, usize>, us
         }
         for fault in &now {
             if bed.break_it(*fault).await {
-                *faults.entry(*fault).or_insert(0) += 1;
+                history.push((Instant::now(), Done::Broke(*fault)));
                 killed += usize::from(fault.is_kill());
-            }
-            if *fault == Fault::BrokerKilled {
-                broker_kills.push(Instant::now());
             }
             pause(&mut dice, 0.0, 0.6).await;
         }
         pause(&mut dice, 0.0, 1.2).await;
         for fault in &now {
             bed.mend(*fault).await;
+            history.push((Instant::now(), Done::Mended(*fault)));
         }
-        if bed.revive().await && !now.contains(&Fault::HubKilled) {
-            ended += 1;
+        if bed.revive().await {
+            history.push((Instant::now(), Done::Revived { killed: now.contains(&Fault::HubKilled) }));
         }
     }
-    (faults, ended, broker_kills)
+    history
 }
 
 async fn pause(dice: &mut Dice, from_s: f64, to_s: f64) {
@@ -196,21 +230,39 @@ fn stored(bed: &Bed, device: &str) -> (HashSet<u64>, usize) {
     (rows.iter().copied().collect(), rows.len())
 }
 
-/// Compares the store with what the devices were told. True if nothing is missing.
-fn count(bed: &Bed, told: &[Told], broker_kills: &[Instant], tally: &mut Tally) -> bool {
-    (tally.stored, tally.duplicate, tally.lost, tally.broker_lost) = (0, 0, 0, 0);
+/// Compares the store with what the devices were told. Returns what is missing, by the time of its acknowledgement.
+fn count(bed: &Bed, told: &[Told], tally: &mut Tally) -> Vec<(Instant, String)> {
+    let mut missing = Vec::new();
+    (tally.stored, tally.duplicate) = (0, 0);
     for (device, book) in told {
         let (stored, rows) = stored(bed, device);
         tally.stored += stored.len();
         tally.duplicate += rows - stored.len();
-        for (_, at) in book.acknowledged().into_iter().filter(|(seq, _)| !stored.contains(seq)) {
-            let broker = broker_kills.iter().any(|kill| at <= *kill && kill.duration_since(at) < BROKER_MEMORY);
-            if broker {
-                tally.broker_lost += 1;
-            } else {
-                tally.lost += 1;
-            }
-        }
+        let lost = book.acknowledged().into_iter().filter(|(seq, _)| !stored.contains(seq));
+        missing.extend(lost.map(|(seq, at)| (at, format!("{device} {seq}"))));
     }
-    tally.lost + tally.broker_lost == 0
+    missing.sort();
+    missing
+}
+
+/// True if only Mosquitto can have lost what it acknowledged then: it was killed before it wrote it to its disk.
+fn is_the_brokers(at: Instant, history: &[Step]) -> bool {
+    history.iter().any(|(killed, done)| {
+        let (after, before) = (at.saturating_duration_since(*killed), killed.saturating_duration_since(at));
+        *done == Done::Broke(Fault::BrokerKilled) && after < UNDER_WAY && before < BROKER_MEMORY
+    })
+}
+
+/// Tells what was done around the time of what is missing.
+fn explain(missing: &[(Instant, String)], history: &[Step]) {
+    let Some((first, _)) = missing.first() else { return };
+    let near = |at: Instant| missing.iter().any(|(lost, _)| at.max(*lost) - at.min(*lost) < Duration::from_secs(5));
+    let mut lines: Vec<(Instant, String)> =
+        history.iter().filter(|(at, _)| near(*at)).map(|(at, done)| (*at, format!("{done:?}"))).collect();
+    lines.extend(missing.iter().map(|(at, what)| (*at, format!("    missing: {what}"))));
+    lines.sort();
+    for (at, line) in lines {
+        let seconds = if at < *first { -(*first - at).as_secs_f64() } else { (at - *first).as_secs_f64() };
+        println!("{seconds:9.3} {line}");
+    }
 }

@@ -24,28 +24,40 @@ struct Arguments {
     /// How many devices publish.
     #[arg(long, default_value_t = 6)]
     devices: usize,
+    /// Only this way in.
+    #[arg(long, value_parser = way)]
+    way: Option<Way>,
     /// Instead: keep PostgreSQL away for so many seconds, once, while people are shut in.
     #[arg(long, value_name = "SECONDS")]
     outage: Option<u64>,
 }
 
+fn way(text: &str) -> Result<Way, String> {
+    match text {
+        "front-door" => Ok(Way::FrontDoor),
+        "mosquitto" => Ok(Way::Mosquitto),
+        other => Err(format!("\"{other}\" is neither front-door nor mosquitto")),
+    }
+}
+
 fn main() -> ExitCode {
-    let Arguments { seed, kills, devices, outage } = Arguments::parse();
+    let Arguments { seed, kills, devices, way, outage } = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     if let Some(seconds) = outage {
         let report = runtime.block_on(outage::run(Duration::from_secs(seconds), devices));
         println!("{report}");
         return if report.lost() + report.duplicate == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let combinations = [
+    let mut combinations = vec![
         (Engine::Sqlite, Way::FrontDoor),
         (Engine::Postgres, Way::FrontDoor),
         (Engine::Sqlite, Way::Mosquitto),
         (Engine::Postgres, Way::Mosquitto),
     ];
+    combinations.retain(|(_, one)| way.is_none_or(|way| way == *one));
+    let kills = kills.div_ceil(combinations.len());
     let mut tallies = Vec::new();
     for (engine, way) in combinations {
-        let kills = kills.div_ceil(combinations.len());
         let tally = runtime.block_on(run(Plan { seed, engine, way, kills, devices }));
         println!("{tally}\n");
         tallies.push(tally);
