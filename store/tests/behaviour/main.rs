@@ -12,6 +12,7 @@ mod outbox;
 mod readings;
 mod registry;
 mod reports;
+mod retention;
 mod watch;
 
 /// Makes two tests of each behaviour, one per engine.
