@@ -268,6 +268,7 @@ impl Shelf {
                     bytes: self.slots.iter().filter_map(|slot| slot.spans[lane as usize]).map(|span| span.bytes).sum(),
                 })
                 .collect(),
+            failing: false,
             consumers,
             bytes: self.bytes(),
             unread_bytes,

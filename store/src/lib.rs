@@ -94,6 +94,8 @@ struct Inner {
     lock: HubLock,
     target: String,
     timescale: bool,
+    /// The recorder's last batch could not be written.
+    failing: std::sync::atomic::AtomicBool,
     /// How much time a partition of readings spans.
     partition: std::time::Duration,
 }

@@ -50,7 +50,7 @@ impl StoreConfig {
     /// What to write instead.
     pub fn check(&self) -> Result<(), &'static str> {
         let day = 86_400;
-        let whole = self.partition.as_secs() % day == 0 && self.partition.subsec_nanos() == 0;
+        let whole = self.partition.as_secs().is_multiple_of(day) && self.partition.subsec_nanos() == 0;
         if whole && (day..=366 * day).contains(&self.partition.as_secs()) {
             Ok(())
         } else {
@@ -151,7 +151,20 @@ impl Store {
         let (changes, _) = broadcast::channel(changes::BACKLOG);
         let wide = RwLock::new(HashMap::new());
         let around = crate::surroundings::Settings::of(&desk.policies);
-        let store = Self { inner: Arc::new(Inner { db, desk, around, changes, wide, lock, target, timescale, partition: config.partition }) };
+        let store = Self {
+            inner: Arc::new(Inner {
+                db,
+                desk,
+                around,
+                changes,
+                wide,
+                lock,
+                target,
+                timescale,
+                failing: false.into(),
+                partition: config.partition,
+            }),
+        };
         if hub {
             store.release_leases().await?;
         }
@@ -284,6 +297,12 @@ async fn open_sqlite(path: &Path, connections: u32, hub: bool, target: &str) -> 
         .max_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
+        // A full disk makes SQLite end the transaction by itself; sqlx does not learn of it, and would refuse every later
+        // one on this connection.
+        .before_acquire(|connection, _| {
+            let usable = !connection.is_in_transaction();
+            Box::pin(async move { Ok(usable) })
+        })
         // Writers queue for the one connection, also behind a large batch of readings.
         .acquire_timeout(STATEMENT_TIMEOUT)
         .connect_with(options.clone().optimize_on_close(true, None))

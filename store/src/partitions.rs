@@ -9,11 +9,7 @@ use std::{sync::RwLock, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
-use crate::{
-    Result, StoreError,
-    db::DbTime,
-    wide::quote_partition,
-};
+use crate::{Result, StoreError, db::DbTime, wide::quote_partition};
 
 /// Monday, 30 December 2019, 00:00 UTC: partitions are counted from here.
 const EPOCH_MICROS: i64 = 1_577_664_000_000_000;
@@ -128,7 +124,12 @@ impl Partitions {
     }
 
     /// Makes the partitions that rows of these times go to, as far as there are none. Cheap if there are.
-    pub(crate) async fn make_room(&self, pool: &PgPool, table: &str, times: impl Iterator<Item = DbTime>) -> Result<()> {
+    pub(crate) async fn make_room(
+        &self,
+        pool: &PgPool,
+        table: &str,
+        times: impl Iterator<Item = DbTime>,
+    ) -> Result<()> {
         let mut missing: Vec<i64> = Vec::new();
         {
             let known = self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -200,7 +201,8 @@ async fn make(on: &mut PgConnection, table: &str, from: i64, to: i64) -> Result<
         }
     };
     run(on, format!("CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS)")).await?;
-    run(on, format!("ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({}) TO ({})", bound(from), bound(to))).await
+    run(on, format!("ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({}) TO ({})", bound(from), bound(to)))
+        .await
 }
 
 /// `readings."lift"` and `before` make `readings."lift:before"`.
@@ -213,9 +215,9 @@ pub(crate) async fn prepare(pool: &PgPool, table: &str, width: Duration, timesca
     let mut connection = pool.acquire().await.map_err(failed)?;
     let mut tx = connection.begin().await.map_err(failed)?;
     sqlx::query(LOCK).execute(&mut *tx).await.map_err(failed)?;
-    let kind: Option<(String,)> =
-        sqlx::query_as(KIND).bind(table).fetch_optional(&mut *tx).await.map_err(failed)?;
-    let columns = "device text COLLATE \"C\" NOT NULL, time timestamptz NOT NULL, seq bigint, PRIMARY KEY (device, time)";
+    let kind: Option<(String,)> = sqlx::query_as(KIND).bind(table).fetch_optional(&mut *tx).await.map_err(failed)?;
+    let columns =
+        "device text COLLATE \"C\" NOT NULL, time timestamptz NOT NULL, seq bigint, PRIMARY KEY (device, time)";
     let layout = match kind.as_ref().map(|(kind,)| kind.as_str()) {
         Some("p") => Layout::Partitions(Partitions::new(width)),
         found if timescale => {
@@ -258,10 +260,11 @@ async fn cut_up(on: &mut PgConnection, table: &str, width: Duration) -> Result<(
     run(on, "SET LOCAL statement_timeout = 0".to_owned()).await?;
     run(on, format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await?;
     let end = bound(END_MICROS);
-    let (last,): (Option<DbTime>,) = sqlx::query_as(AssertSqlSafe(format!("SELECT max(time) FROM {table} WHERE time < {end}")))
-        .fetch_one(&mut *on)
-        .await
-        .map_err(failed)?;
+    let (last,): (Option<DbTime>,) =
+        sqlx::query_as(AssertSqlSafe(format!("SELECT max(time) FROM {table} WHERE time < {end}")))
+            .fetch_one(&mut *on)
+            .await
+            .map_err(failed)?;
     let width = Partitions::new(width).width_micros;
     let last = last.map_or(EPOCH_MICROS - 1, |time| time.micros().max(EPOCH_MICROS - 1));
     let upper = (EPOCH_MICROS + ((last - EPOCH_MICROS).div_euclid(width) + 1) * width).min(END_MICROS);
@@ -270,7 +273,9 @@ async fn cut_up(on: &mut PgConnection, table: &str, width: Duration) -> Result<(
     run(on, format!("ALTER TABLE {table} RENAME TO {bare}")).await?;
     run(on, format!("CREATE TABLE {table} (LIKE {before} INCLUDING DEFAULTS, PRIMARY KEY (device, time)) PARTITION BY RANGE (time)")).await?;
     make(on, table, END_MICROS, i64::MAX).await?;
-    let moved = format!("WITH moved AS (DELETE FROM {before} WHERE time >= {end} RETURNING *) INSERT INTO {after} SELECT * FROM moved");
+    let moved = format!(
+        "WITH moved AS (DELETE FROM {before} WHERE time >= {end} RETURNING *) INSERT INTO {after} SELECT * FROM moved"
+    );
     run(on, moved).await?;
     let bounds = format!("FOR VALUES FROM (MINVALUE) TO ({})", bound(upper));
     run(on, format!("ALTER TABLE {table} ATTACH PARTITION {before} {bounds}")).await

@@ -155,8 +155,12 @@ impl Store {
                 rows.into_iter().map(|(n, min, avg, max, count)| (first + n * width, min, avg, max, count)).collect()
             }
         };
-        let points = points.into_iter().map(|(time, min, avg, max, count)| {
-            Bucket { time: Timestamp::from_micros(time), min, avg, max, count: uint(count) }
+        let points = points.into_iter().map(|(time, min, avg, max, count)| Bucket {
+            time: Timestamp::from_micros(time),
+            min,
+            avg,
+            max,
+            count: uint(count),
         });
         Ok(Series::Buckets { width: Duration::from_micros(uint(width)), points: points.collect() })
     }

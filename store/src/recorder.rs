@@ -1,7 +1,10 @@
 //! What the recorder writes: readings, events, statuses, command results and rejects, in one transaction and as often
 //! as it likes. Everything here has its key in the message itself, so that a replay of the journal changes nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::atomic::Ordering,
+};
 
 use model::{
     Body, ChannelId, CommandResult, DeviceId, Directory, Entry, Event, OrgId, ProfileId, Status, Timestamp, Value,
@@ -170,6 +173,18 @@ impl Store {
     /// [`StoreError::UnknownProfile`] if [`Store::ensure_profile`] has not run for a profile; otherwise that the
     /// database fails: then nothing of the batch is written.
     pub async fn record(&self, batch: &RecorderBatch, now: Timestamp) -> Result<RecordReport> {
+        let recorded = self.record_all(batch, now).await;
+        self.inner.failing.store(recorded.is_err(), Ordering::Relaxed);
+        recorded
+    }
+
+    /// True if the last call to [`Store::record`] failed: readings wait in the journal.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.inner.failing.load(Ordering::Relaxed)
+    }
+
+    async fn record_all(&self, batch: &RecorderBatch, now: Timestamp) -> Result<RecordReport> {
         let mut changes = Vec::new();
         self.make_room(&batch.rows).await?;
         let mut tx = self.db().begin().await?;

@@ -53,7 +53,8 @@ impl<'de> Deserialize<'de> for Keep {
         if text.trim() == FOREVER {
             return Ok(Self::Forever);
         }
-        let age = model::duration::parse(&text).map_err(|error| de::Error::custom(format!("{error}, or \"{FOREVER}\"")))?;
+        let age =
+            model::duration::parse(&text).map_err(|error| de::Error::custom(format!("{error}, or \"{FOREVER}\"")))?;
         if age < SHORTEST {
             return Err(de::Error::custom(format!("\"{text}\" is too short: keep readings for at least \"1h\"")));
         }
@@ -152,7 +153,9 @@ impl Store {
                 none => none.insert(self.evidence().await?),
             };
             let (count, complete) = match (&self.db().write, &table.layout) {
-                (Engine::Postgres(pool), Layout::Hypertable) => (drop_chunks(pool, &table, needed, cutoff).await?, true),
+                (Engine::Postgres(pool), Layout::Hypertable) => {
+                    (drop_chunks(pool, &table, needed, cutoff).await?, true)
+                }
                 (Engine::Postgres(pool), Layout::Partitions(_) | Layout::Whole) => {
                     drop_partitions(pool, &table, needed, cutoff).await?
                 }
@@ -176,7 +179,13 @@ impl Store {
     }
 
     /// Removes rows device by device, a bounded number in each transaction: other writers wait for one slice at the most.
-    async fn delete_slices(&self, write: &SqlitePool, table: &WideTable, needed: &[Needed], cutoff: i64) -> Result<u64> {
+    async fn delete_slices(
+        &self,
+        write: &SqlitePool,
+        table: &WideTable,
+        needed: &[Needed],
+        cutoff: i64,
+    ) -> Result<u64> {
         let Engine::Sqlite(read) = &self.db().read else { return Ok(0) };
         let (mut removed, mut device) = (0, String::new());
         // One transaction carries on over devices until its slice is full.

@@ -52,7 +52,9 @@ pub async fn on_postgres(test: impl AsyncFnOnce(TestDb)) {
     let (path, parameters) = server.split_once('?').map_or((server.as_str(), None), |(a, b)| (a, Some(b)));
     let base = path.rsplit_once('/').unwrap().0;
     let url = format!("{base}/{name}{}", parameters.map(|p| format!("?{p}")).unwrap_or_default());
-    let outcome = AssertUnwindSafe(run(StoreConfig { url, max_connections: 4, ..StoreConfig::default() }, test)).catch_unwind().await;
+    let outcome = AssertUnwindSafe(run(StoreConfig { url, max_connections: 4, ..StoreConfig::default() }, test))
+        .catch_unwind()
+        .await;
     sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).execute(&mut admin).await.unwrap();
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);

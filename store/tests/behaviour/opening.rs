@@ -86,7 +86,11 @@ async fn a_url_that_cannot_be_used_says_what_to_write() {
         let error = Store::open(&config, desk_settings()).await.unwrap_err();
         assert!(error.to_string().contains("sqlite:PATH"), "{url}: {error}");
     }
-    let config = StoreConfig { url: "postgres://me:secret@127.0.0.1:1/x".to_owned(), max_connections: 1, ..StoreConfig::default() };
+    let config = StoreConfig {
+        url: "postgres://me:secret@127.0.0.1:1/x".to_owned(),
+        max_connections: 1,
+        ..StoreConfig::default()
+    };
     let error = Store::open(&config, desk_settings()).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");

@@ -223,7 +223,10 @@ async fn an_sqlite_file_shrinks_when_old_readings_go_also_one_of_an_earlier_vers
     let url = format!("sqlite:{}", path.display());
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
     let mut earlier = sqlx::ConnectOptions::connect(&options).await.unwrap();
-    earlier.execute("PRAGMA journal_mode = wal; CREATE TABLE mark (n INTEGER); INSERT INTO mark VALUES (1)").await.unwrap();
+    earlier
+        .execute("PRAGMA journal_mode = wal; CREATE TABLE mark (n INTEGER); INSERT INTO mark VALUES (1)")
+        .await
+        .unwrap();
     earlier.close().await.unwrap();
     let config = store::StoreConfig { url, ..store::StoreConfig::default() };
     let store = Store::open(&config, desk_settings()).await.unwrap();
