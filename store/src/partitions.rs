@@ -32,6 +32,13 @@ const KIND: &str = "SELECT c.relkind::text FROM pg_class c WHERE c.oid = to_regc
 const HYPERTABLE: &str = "
     SELECT 1 FROM create_hypertable($1::regclass, 'time', chunk_time_interval => $2, if_not_exists => TRUE, migrate_data => TRUE)";
 
+/// Whether a hypertable is compressed already, and whether this build of the extension can (TimescaleDB only).
+const COMPRESSED: &str = "
+    SELECT h.compression_enabled, coalesce(current_setting('timescaledb.license', true), '') = 'timescale'
+    FROM timescaledb_information.hypertables h WHERE format('%I.%I', h.hypertable_schema, h.hypertable_name)::regclass = $1::regclass";
+/// Chunks are compressed when they are this old: late readings of offline devices mostly find them uncompressed.
+const COMPRESS_AFTER: &str = "7 days";
+
 /// How a table of readings is laid out.
 #[derive(Debug)]
 pub(crate) enum Layout {
@@ -226,7 +233,7 @@ pub(crate) async fn prepare(pool: &PgPool, table: &str, width: Duration, timesca
             }
             sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut *tx).await.map_err(failed)?;
             let interval = format!("{} days", Partitions::new(width).width_micros / DAY_MICROS);
-            run_hypertable(&mut tx, table, &interval).await?;
+            make_hypertable(&mut tx, table, &interval).await?;
             Layout::Hypertable
         }
         Some(_) => {
@@ -247,10 +254,23 @@ pub(crate) async fn prepare(pool: &PgPool, table: &str, width: Duration, timesca
     Ok(layout)
 }
 
-async fn run_hypertable(on: &mut PgConnection, table: &str, interval: &str) -> Result<()> {
+/// Makes a hypertable, whose chunks are compressed by device.
+async fn make_hypertable(on: &mut PgConnection, table: &str, interval: &str) -> Result<()> {
+    let failed = |source| StoreError::Query { what: "making a hypertable", source };
     let text = HYPERTABLE.replace("$2", &format!("INTERVAL '{interval}'"));
-    let done = sqlx::query(AssertSqlSafe(text)).bind(table).execute(on).await;
-    done.map(drop).map_err(|source| StoreError::Query { what: "making a hypertable", source })
+    sqlx::query(AssertSqlSafe(text)).bind(table).execute(&mut *on).await.map_err(failed)?;
+    let (compressed, can): (bool, bool) =
+        sqlx::query_as(COMPRESSED).bind(table).fetch_one(&mut *on).await.map_err(failed)?;
+    if compressed || !can {
+        return Ok(());
+    }
+    let options =
+        "timescaledb.compress, timescaledb.compress_segmentby = 'device', timescaledb.compress_orderby = 'time'";
+    run(on, format!("ALTER TABLE {table} SET ({options})")).await?;
+    let policy = format!(
+        "SELECT 1 FROM add_compression_policy('{table}'::regclass, compress_after => INTERVAL '{COMPRESS_AFTER}', if_not_exists => TRUE)"
+    );
+    run(on, policy).await
 }
 
 /// A whole table of an earlier version becomes the first partition of a new one: no row is copied, but those of impossible

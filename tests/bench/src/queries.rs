@@ -11,7 +11,6 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use model::Timestamp;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use store::{DeskSettings, Keep, Retention, Row, Store, StoreConfig};
 
