@@ -94,6 +94,8 @@ struct Inner {
     lock: HubLock,
     target: String,
     timescale: bool,
+    /// Until when events were pruned last, in microseconds.
+    events_pruned_to: std::sync::atomic::AtomicI64,
     /// The recorder's last batch could not be written.
     failing: std::sync::atomic::AtomicBool,
     /// How much time a partition of readings spans.

@@ -162,6 +162,7 @@ impl Store {
                 target,
                 timescale,
                 failing: false.into(),
+                events_pruned_to: i64::MIN.into(),
                 partition: config.partition,
             }),
         };

@@ -274,9 +274,9 @@ async fn make_hypertable(on: &mut PgConnection, table: &str, interval: &str) -> 
 }
 
 /// A whole table of an earlier version becomes the first partition of a new one: no row is copied, but those of impossible
-/// times. It is looked through once to learn until when it reaches.
+/// times. It is read through to learn until when it reaches.
 async fn cut_up(on: &mut PgConnection, table: &str, width: Duration) -> Result<()> {
-    tracing::info!(table, "cutting a table of readings into partitions; this reads it through once");
+    tracing::info!(table, "cutting a table of readings into partitions; this reads it through");
     run(on, "SET LOCAL statement_timeout = 0".to_owned()).await?;
     run(on, format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await?;
     let end = bound(END_MICROS);

@@ -5,13 +5,11 @@ use std::time::Duration;
 use model::Timestamp;
 
 use crate::{
-    Keep, Result, Retention, Store,
-    db::{at, execute, fetch_all, int, statements},
+    Result, Retention, Store,
+    db::{at, execute, int, statements},
 };
 
 statements! {
-    OLD_EVENTS = both("SELECT DISTINCT device FROM device_events WHERE time < $1 ORDER BY device");
-    EVENTS = both("DELETE FROM device_events WHERE device = $1 AND time < $2");
     REJECTS = both("DELETE FROM rejects WHERE received_at < $1");
     REJECTS_BEYOND = both("
         DELETE FROM rejects WHERE received_at <= (SELECT received_at FROM rejects ORDER BY received_at DESC LIMIT 1 OFFSET $1)");
@@ -44,13 +42,6 @@ impl Store {
         removed += execute!(write, what, LOGIN_LINKS, at(now))?;
         removed += execute!(write, what, FLAPS, at(now - QUIET_FLAPS))?;
         removed += execute!(write, what, REPORTS, at(now - UNCLAIMED_REPORTS))?;
-        if let Keep::For(age) = retention.readings {
-            // Device by device: each statement is short, follows the key, and lets other writers in between.
-            let devices: Vec<(String,)> = fetch_all!(self.db().read, what, OLD_EVENTS, at(now - age))?;
-            for (device,) in &devices {
-                removed += execute!(write, what, EVENTS, device.as_str(), at(now - age))?;
-            }
-        }
         removed += self.prune_readings(retention, now).await?;
         Ok(removed)
     }

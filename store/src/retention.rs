@@ -12,7 +12,7 @@ use sqlx::{PgPool, SqlitePool};
 
 use crate::{
     Result, Store, StoreError,
-    db::{DbTime, Engine, at, fetch_all, from_document, statements},
+    db::{DbTime, Engine, at, execute, fetch_all, from_document, statements},
     partitions::Layout,
     shrink,
     wide::{DROP_CHUNKS, WideTable, safe},
@@ -21,6 +21,8 @@ use crate::{
 statements! {
     EVIDENCE = both("
         SELECT a.body FROM alerts a JOIN tickets t ON t.id = a.ticket WHERE t.status <> 'closed'");
+    OLD_EVENTS = both("SELECT DISTINCT device FROM device_events WHERE time < $1 ORDER BY device");
+    EVENTS = both("DELETE FROM device_events WHERE device = $1 AND time >= $2 AND time < $3");
 }
 
 /// How long something is kept: a duration of at least an hour, or `forever`.
@@ -115,6 +117,12 @@ impl Needed {
     }
 }
 
+/// Before when things of that age go, in microseconds: on a grid, so that little is done often.
+fn cutoff(age: Duration, now: Timestamp) -> i64 {
+    let step = i64::try_from((age / 24).min(Duration::from_secs(3600)).as_micros()).unwrap_or(1).max(1);
+    at(now - age).micros().div_euclid(step) * step
+}
+
 /// What lies before `cutoff` and in none of the spans.
 fn gaps(mut spans: Vec<(i64, i64)>, cutoff: i64) -> Vec<(i64, i64)> {
     spans.sort_unstable();
@@ -136,15 +144,21 @@ fn failed(source: sqlx::Error) -> StoreError {
 }
 
 impl Store {
-    /// Removes readings that are past their retention. It moves on in steps of an hour (or a 24th of a shorter retention)
-    /// and costs nothing in between.
+    /// Removes readings and events that are past their retention. It moves on in steps of an hour (or a 24th of a shorter
+    /// retention) and costs nothing in between.
     pub(crate) async fn prune_readings(&self, retention: &Retention, now: Timestamp) -> Result<u64> {
         let mut removed = 0;
         let mut needed: Option<Vec<Needed>> = None;
+        if let Keep::For(age) = retention.readings
+            && self.inner.events_pruned_to.load(Ordering::Relaxed) != cutoff(age, now)
+        {
+            let needed = needed.insert(self.evidence().await?);
+            removed += self.prune_events(needed, cutoff(age, now)).await?;
+            self.inner.events_pruned_to.store(cutoff(age, now), Ordering::Relaxed);
+        }
         for (profile, table) in self.wide_tables() {
             let Keep::For(age) = retention.of(&profile) else { continue };
-            let step = i64::try_from((age / 24).min(Duration::from_secs(3600)).as_micros()).unwrap_or(1).max(1);
-            let cutoff = at(now - age).micros().div_euclid(step) * step;
+            let cutoff = cutoff(age, now);
             if table.pruned_to.load(Ordering::Relaxed) == cutoff {
                 continue;
             }
@@ -168,6 +182,21 @@ impl Store {
         }
         if let (true, Engine::Sqlite(write)) = (removed > 0, &self.db().write) {
             shrink::give_back(write).await?;
+        }
+        Ok(removed)
+    }
+
+    /// Device by device: each statement is short, follows the key, and lets other writers in between.
+    async fn prune_events(&self, needed: &[Needed], cutoff: i64) -> Result<u64> {
+        let time = |micros: i64| at(Timestamp::from_micros(micros));
+        let what = "removing old events";
+        let devices: Vec<(String,)> = fetch_all!(self.db().read, what, OLD_EVENTS, time(cutoff))?;
+        let mut removed = 0;
+        for (device,) in &devices {
+            let spans = needed.iter().filter(|n| n.device == *device).map(|n| (n.from, n.to)).collect();
+            for (from, to) in gaps(spans, cutoff) {
+                removed += execute!(self.db().write, what, EVENTS, device.as_str(), time(from), time(to))?;
+            }
         }
         Ok(removed)
     }

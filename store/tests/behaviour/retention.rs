@@ -54,12 +54,8 @@ async fn readings_go_when_they_are_too_old_and_not_before(db: TestDb) {
     let world = world(&db).await;
     db.store.store_readings(&daily("lift-1", 0..60)).await.unwrap();
     db.store.store_readings(&daily("lift-2", 40..60)).await.unwrap();
-    let event = RecordedEvent {
-        device: device_id("lift-1"),
-        event: model::Event { time: start(), code: "door_open".into(), seq: None, values: vec![] },
-        received_at: start(),
-    };
-    db.store.record(&RecorderBatch { events: vec![event], ..RecorderBatch::default() }, start()).await.unwrap();
+    record_event(&db.store, start()).await;
+    record_event(&db.store, start() + secs(45 * DAY)).await;
     let now = start() + secs(60 * DAY);
     assert!(db.store.prune(&keep(30), now).await.unwrap() > 0);
     let left = days(&db.store, &world, "lift-1").await;
@@ -68,12 +64,26 @@ async fn readings_go_when_they_are_too_old_and_not_before(db: TestDb) {
     let longest = if db.store.engine() == "sqlite" { 30 } else { 23 };
     assert!(left.iter().all(|day| *day >= longest), "{left:?}");
     assert_eq!(days(&db.store, &world, "lift-2").await, (40..60).collect::<Vec<_>>());
+    assert_eq!(event_days(&db.store, &world).await, [45]);
     assert_eq!(db.store.prune(&keep(30), now + secs(5)).await.unwrap(), 0, "done for this hour");
     // Late readings of a day that was removed come back, and go again.
     db.store.store_readings(&daily("lift-1", 3..5)).await.unwrap();
     assert!(days(&db.store, &world, "lift-1").await.starts_with(&[3, 4]));
     db.store.prune(&keep(30), now + secs(DAY)).await.unwrap();
     assert!(days(&db.store, &world, "lift-1").await.iter().all(|day| *day >= longest));
+}
+
+async fn record_event(store: &Store, time: Timestamp) {
+    let event = model::Event { time, code: "door_open".into(), seq: None, values: vec![] };
+    let event = RecordedEvent { device: device_id("lift-1"), event, received_at: time };
+    store.record(&RecorderBatch { events: vec![event], ..RecorderBatch::default() }, time).await.unwrap();
+}
+
+async fn event_days(store: &Store, world: &World) -> Vec<u64> {
+    let events = store.device_events(world.org, &device_id("lift-1"), 100).await.unwrap();
+    let mut days: Vec<u64> = events.iter().map(|event| event.time.since(start()).as_secs() / DAY).collect();
+    days.sort_unstable();
+    days
 }
 
 async fn each_profile_has_its_own_retention(db: TestDb) {
@@ -104,8 +114,12 @@ async fn what_an_open_ticket_rests_on_stays(db: TestDb) {
     let mut alert = world.alert("lift-1", "door_fault", TicketKind::Breakdown, start() + secs(20 * DAY));
     alert.evidence.from = Some(start() + secs(18 * DAY));
     world.commit(&[raised(&alert)], alert.raised_at).await;
+    for day in [5, 18] {
+        record_event(&db.store, start() + secs(day * DAY)).await;
+    }
     let now = start() + secs(60 * DAY);
     db.store.prune(&keep(30), now).await.unwrap();
+    assert_eq!(event_days(&db.store, &world).await, [18]);
     let left = days(&db.store, &world, "lift-1").await;
     assert!((17..=20).all(|day| left.contains(&day)), "with a day around it: {left:?}");
     assert!(!left.contains(&1), "{left:?}");
