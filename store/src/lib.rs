@@ -63,7 +63,7 @@ pub use outbox::{About, Claim, NewAnswer, content};
 pub use people::{NewPerson, Subscription};
 pub use prune::Retention;
 pub use readings::{Bucket, Series, Step};
-pub use recorder::{RecordReport, RecordedEvent, RecorderBatch, Row};
+pub use recorder::{RecordReport, RecordedEvent, RecorderBatch, Row, Values};
 pub use rejects::{RecordedReject, RejectFilter, RejectPage};
 pub use rotas::{DutyContact, NewRota};
 pub use silences::{NewSilence, SilenceError, StoredSilence};
