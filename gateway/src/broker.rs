@@ -6,6 +6,7 @@
 mod backoff;
 mod client;
 mod line;
+mod stream;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

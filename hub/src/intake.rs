@@ -50,7 +50,7 @@ impl Intake {
             if batch.is_empty() {
                 return Ok(()); // Both ways in are closed.
             }
-            let mut entries = Vec::with_capacity(batch.len() + 8);
+            let mut entries: Vec<Arc<Entry>> = Vec::with_capacity(batch.len() + 8);
             let mut directory = self.directory.borrow().clone();
             for inbound in batch.iter() {
                 self.decode(&inbound.message, &mut directory, &mut entries).await;
@@ -67,7 +67,7 @@ impl Intake {
     }
 
     /// Reads a message; an unknown device is enrolled if the configuration says so.
-    async fn decode(&mut self, message: &Message, directory: &mut Arc<Directory>, entries: &mut Vec<Entry>) {
+    async fn decode(&mut self, message: &Message, directory: &mut Arc<Directory>, entries: &mut Vec<Arc<Entry>>) {
         let mut decoded = self.formats.decoder.decode(directory, message);
         let unknown = decoded
             .iter()
@@ -80,11 +80,11 @@ impl Intake {
             *directory = self.directory.borrow().clone();
             decoded = self.formats.decoder.decode(directory, message);
         }
-        entries.append(&mut decoded);
+        entries.extend(decoded.into_iter().map(Arc::new));
     }
 
     /// Appends until it succeeds; false if the shutdown came first.
-    async fn append(&self, entries: &[Entry], shutdown: &CancellationToken) -> bool {
+    async fn append(&self, entries: &[Arc<Entry>], shutdown: &CancellationToken) -> bool {
         for entry in entries {
             if let Body::Reject(reject) = &entry.body {
                 counter!("liftline_rejects_total", "reason" => reject.reason.code()).increment(1);
@@ -93,7 +93,7 @@ impl Intake {
         counter!("liftline_entries_received_total").increment(entries.len() as u64);
         let mut stopped: Option<JournalError> = None;
         loop {
-            match self.journal.append(entries).await {
+            match self.journal.append(entries.iter().cloned()).await {
                 Ok(()) => {
                     if stopped.is_some() {
                         info!("the journal takes entries again; acknowledging goes on");

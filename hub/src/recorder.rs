@@ -14,7 +14,7 @@ use tracing::{error, info};
 /// The name of its cursor.
 pub const CONSUMER: &str = "recorder";
 /// How many entries of a lane are written in one transaction.
-const MAX_BATCH: usize = 1000;
+const MAX_BATCH: usize = 3000;
 /// The longest wait between two tries while the database is away.
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
 
@@ -65,7 +65,7 @@ impl Recorder {
             let at = self.journal.cursor(CONSUMER, lane).unwrap_or_default();
             let entries = self.journal.read(lane, at, MAX_BATCH)?;
             let (count, last) = (entries.len(), entries.last().map_or(at, |(last, _)| *last));
-            if count > 0 && !self.write(entries, shutdown).await {
+            if count > 0 && !self.write(&entries, shutdown).await {
                 return Ok(None);
             }
             // Also when nothing was read: a lane is trimmed only once every consumer has said where it stands.
@@ -79,7 +79,7 @@ impl Recorder {
     }
 
     /// Writes until it succeeds; false if the shutdown came first.
-    async fn write(&self, entries: Vec<(Offset, Entry)>, shutdown: &CancellationToken) -> bool {
+    async fn write(&self, entries: &[(Offset, Arc<Entry>)], shutdown: &CancellationToken) -> bool {
         let count = entries.len() as u64;
         let directory = self.directory.borrow().clone();
         let mut batch = RecorderBatch::default();

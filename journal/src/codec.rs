@@ -10,6 +10,8 @@
 //!
 //! Integers are little-endian. The checksum is CRC-32 (IEEE 802.3): it finds every burst of up to 32 bits.
 
+use std::sync::Arc;
+
 use model::{Entry, Lane};
 
 /// Version of the group's layout.
@@ -26,6 +28,8 @@ pub(crate) const MAX_GROUP: usize = 1000;
 pub(crate) struct Encoded {
     lengths: Vec<u32>,
     records: Vec<u8>,
+    /// What the records were made from, for readers who come soon.
+    entries: Vec<Arc<Entry>>,
     /// Receive times of the oldest and newest entry, in microseconds.
     received: Option<(i64, i64)>,
 }
@@ -42,23 +46,25 @@ impl Encoded {
     }
 
     /// Adds one entry.
-    pub(crate) fn push(&mut self, entry: &Entry) -> Result<(), postcard::Error> {
+    pub(crate) fn push(&mut self, entry: Arc<Entry>) -> Result<(), postcard::Error> {
         let start = self.records.len();
         let mut records = std::mem::take(&mut self.records);
         records.extend_from_slice(&[0; 4]);
         records.push(ENTRY_VERSION);
         // If this fails the buffer is gone, and with it the whole append.
-        self.records = postcard::to_extend(entry, records)?;
+        self.records = postcard::to_extend(&*entry, records)?;
         let crc = crc32fast::hash(&self.records[start + 4..]);
         self.records[start..start + 4].copy_from_slice(&crc.to_le_bytes());
         self.lengths.push(u32::try_from(self.records.len() - start).map_err(|_| postcard::Error::SerializeBufferFull)?);
         let at = entry.received_at.as_micros();
         self.received = Some(self.received.map_or((at, at), |(oldest, newest)| (oldest.min(at), newest.max(at))));
+        self.entries.push(entry);
         Ok(())
     }
 
     /// Adds everything of another batch.
     pub(crate) fn join(&mut self, other: &Self) {
+        self.entries.extend_from_slice(&other.entries);
         self.lengths.extend_from_slice(&other.lengths);
         self.records.extend_from_slice(&other.records);
         self.received = match (self.received, other.received) {
@@ -72,7 +78,8 @@ impl Encoded {
         let mut start = 0;
         self.lengths
             .chunks(MAX_GROUP)
-            .map(|lengths| {
+            .zip(self.entries.chunks(MAX_GROUP))
+            .map(|(lengths, entries)| {
                 let end = start + lengths.iter().map(|length| *length as usize).sum::<usize>();
                 let mut body = Vec::with_capacity(FIXED + lengths.len() * 4 + 4 + (end - start));
                 body.extend_from_slice(&[GROUP_VERSION, lane_code(lane)]);
@@ -85,7 +92,8 @@ impl Encoded {
                 body.extend_from_slice(&self.records[start..end]);
                 start = end;
                 let last = first + lengths.len() as u64 - 1;
-                let group = Group { first, last, received: self.received.unwrap_or_default(), body: body.into() };
+                let received = self.received.unwrap_or_default();
+                let group = Group { first, last, received, body: body.into(), entries: Some(entries.into()) };
                 first = group.last + 1;
                 group
             })
@@ -103,7 +111,9 @@ pub(crate) struct Group {
     /// Receive times of the oldest and newest entry of its commit, in microseconds.
     pub(crate) received: (i64, i64),
     /// The bytes.
-    pub(crate) body: std::sync::Arc<[u8]>,
+    pub(crate) body: Arc<[u8]>,
+    /// Its entries, while it is one of the newest in memory.
+    pub(crate) entries: Option<Arc<[Arc<Entry>]>>,
 }
 
 /// What is wrong with a piece of the journal.
@@ -208,7 +218,7 @@ mod tests {
     fn group() -> Group {
         let mut batch = Encoded::default();
         for n in 0..5 {
-            batch.push(&entry(n)).unwrap();
+            batch.push(entry(n).into()).unwrap();
         }
         assert_eq!(batch.received, Some((0, 4_000_000)));
         batch.groups(Lane::Telemetry, 11).remove(0)
@@ -254,7 +264,7 @@ mod tests {
     fn long_batches_are_split_into_groups() {
         let mut batch = Encoded::default();
         for n in 0..2500 {
-            batch.push(&entry(n)).unwrap();
+            batch.push(entry(n).into()).unwrap();
         }
         let groups = batch.groups(Lane::Events, 1);
         assert_eq!(

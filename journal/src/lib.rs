@@ -180,14 +180,14 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Full`] if everything the journal may hold is unread (events are still taken in a reserve of
     /// 5 %), [`JournalError::Write`] if the disk failed, [`JournalError::Closed`] after [`Journal::close`].
-    pub async fn append(&self, entries: impl AsRef<[Entry]>) -> Result<(), JournalError> {
+    pub async fn append<E: Into<Arc<Entry>>>(&self, entries: impl IntoIterator<Item = E>) -> Result<(), JournalError> {
         let mut batches = [Encoded::default(), Encoded::default()];
-        for entry in entries.as_ref() {
+        for entry in entries {
+            let entry = entry.into();
             batches[entry.lane() as usize]
                 .push(entry)
                 .map_err(|source| JournalError::Encode { source: Arc::new(source) })?;
         }
-        drop(entries);
         let [events, telemetry] = batches;
         let (events, telemetry) =
             tokio::join!(self.append_lane(Lane::Events, events), self.append_lane(Lane::Telemetry, telemetry));
@@ -228,11 +228,12 @@ impl Journal {
     /// At most `max` entries of a lane that follow `after`, in order, with their offsets. Damaged entries are left
     /// out. An empty answer means that there is nothing more yet.
     ///
-    /// Blocks for a disk read if the entries are not among the newest few megabytes.
+    /// The newest entries are those that were appended, shared and not decoded again. Blocks for a disk read if they are
+    /// not among the newest few megabytes.
     ///
     /// # Errors
     /// [`JournalError::Read`] if the disk failed, [`JournalError::Closed`] after [`Journal::close`].
-    pub fn read(&self, lane: Lane, after: Offset, max: usize) -> Result<Vec<(Offset, Entry)>, JournalError> {
+    pub fn read(&self, lane: Lane, after: Offset, max: usize) -> Result<Vec<(Offset, Arc<Entry>)>, JournalError> {
         if *self.shared.closed.borrow() {
             return Err(JournalError::Closed);
         }
@@ -271,25 +272,41 @@ impl Journal {
     }
 
     /// Decodes groups from `next` on. Returns the offset to go on at.
-    fn take(&self, lane: Lane, mut next: u64, groups: &[Group], max: usize, entries: &mut Vec<(Offset, Entry)>) -> u64 {
+    fn take(
+        &self,
+        lane: Lane,
+        mut next: u64,
+        groups: &[Group],
+        max: usize,
+        entries: &mut Vec<(Offset, Arc<Entry>)>,
+    ) -> u64 {
         for group in groups {
             if group.first > next {
                 self.shared.shelf().note_damage(lane, next, group.first - 1, Fault::Lost);
             }
             let start = next.max(group.first);
+            let skipped = usize::try_from(start - group.first).unwrap_or(usize::MAX);
+            if let Some(shared) = &group.entries {
+                let room = max - entries.len();
+                entries.extend((start..).map(Offset).zip(shared.iter().skip(skipped).take(room).cloned()));
+                next = entries.last().map_or(start, |(last, _)| last.0 + 1);
+                if entries.len() == max {
+                    return next;
+                }
+                continue;
+            }
             match codec::records(lane, group) {
                 Err(fault) => {
                     self.shared.shelf().note_damage(lane, group.first, group.last, fault);
                     next = next.max(group.last + 1);
                 }
                 Ok(records) => {
-                    let skipped = usize::try_from(start - group.first).unwrap_or(usize::MAX);
                     for (offset, record) in (start..).zip(records.into_iter().skip(skipped)) {
                         if entries.len() == max {
                             return offset;
                         }
                         match codec::decode(record) {
-                            Ok(entry) => entries.push((Offset(offset), entry)),
+                            Ok(entry) => entries.push((Offset(offset), entry.into())),
                             Err(fault) => {
                                 self.shared.shelf().note_damage(lane, offset, offset, fault);
                             }

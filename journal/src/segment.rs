@@ -360,7 +360,7 @@ fn collect(
         let (first, last) = (from_sql(row.get(0)?), from_sql(row.get(1)?));
         let body = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
         let last = codec::last_of(first, last, body);
-        let group = Group { first, last, received: (row.get(2)?, row.get(3)?), body: body.into() };
+        let group = Group { first, last, received: (row.get(2)?, row.get(3)?), body: body.into(), entries: None };
         if group.last < from {
             continue;
         }

@@ -18,6 +18,9 @@ use crate::{
 
 /// How many bytes of the newest groups are kept in memory, so that a consumer that keeps up never waits for the disk.
 const TAIL_BYTES: usize = 8 << 20;
+/// How many of the newest entries of a lane are kept as they were appended, so that nobody has to decode them again:
+/// an entry in memory is several times its record (half a kilobyte for eight numbers).
+const TAIL_ENTRIES: u64 = if cfg!(test) { 300 } else { 64_000 };
 /// How many sealed files may be open at once.
 const OPEN_SEGMENTS: usize = 4;
 
@@ -72,6 +75,8 @@ pub(crate) struct Shelf {
     damage: BTreeMap<(Lane, u64), (u64, Fault)>,
     damaged_entries: u64,
     tail: [VecDeque<Group>; 2],
+    /// How many of a tail's groups, the oldest, have only their records.
+    bare: [usize; 2],
     tail_bytes: usize,
     recently_read: VecDeque<u64>,
 }
@@ -93,12 +98,21 @@ impl Shelf {
             self.tail_bytes += group.body.len();
             self.tail[index].push_back(group.clone());
         }
+        while let Some(group) = self.tail[index].get_mut(self.bare[index])
+            && self.heads[index] - group.last >= TAIL_ENTRIES
+        {
+            group.entries = None;
+            self.bare[index] += 1;
+        }
         while self.tail_bytes > TAIL_BYTES {
             // The larger queue shrinks: a flood on one lane never costs more than half of the memory of the other.
             let bytes = |queue: &VecDeque<Group>| queue.iter().map(|group| group.body.len()).sum::<usize>();
             let larger = usize::from(bytes(&self.tail[1]) >= bytes(&self.tail[0]));
             match self.tail[larger].pop_front() {
-                Some(group) => self.tail_bytes -= group.body.len(),
+                Some(group) => {
+                    self.tail_bytes -= group.body.len();
+                    self.bare[larger] = self.bare[larger].saturating_sub(1);
+                }
                 None => break,
             }
         }
@@ -107,6 +121,7 @@ impl Shelf {
     /// Forgets what is kept in memory, after a write of unknown outcome.
     pub(crate) fn forget_tail(&mut self) {
         self.tail = Default::default();
+        self.bare = [0; 2];
         self.tail_bytes = 0;
     }
 

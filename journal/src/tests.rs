@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -80,11 +81,11 @@ async fn entries_come_back_in_order_by_lane_and_after_reopening() {
     let mut heads = journal.subscribe(Lane::Events);
     journal.append(vec![telemetry(1), event(1), telemetry(2), event(2)]).await.unwrap();
     journal.append(vec![telemetry(3)]).await.unwrap();
-    journal.append(vec![]).await.unwrap();
+    journal.append(Vec::<Entry>::new()).await.unwrap();
     assert!(heads.has_changed().unwrap());
     assert_eq!((*heads.borrow_and_update(), journal.head(Lane::Telemetry)), (Offset(2), Offset(3)));
     let check = |journal: &Journal| {
-        assert_eq!(journal.read(Lane::Events, Offset(1), 10).unwrap(), [(Offset(2), event(2))]);
+        assert_eq!(journal.read(Lane::Events, Offset(1), 10).unwrap(), [(Offset(2), event(2).into())]);
         assert_eq!(all(journal, Lane::Telemetry), pairs(1..=3));
         assert_eq!(journal.read(Lane::Telemetry, Offset::START, 2).unwrap().len(), 2);
         assert!(journal.read(Lane::Telemetry, Offset(3), 10).unwrap().is_empty());
@@ -399,7 +400,7 @@ proptest! {
                     }
                     Step::Read { after, max } => for lane in Lane::ALL {
                         let first = journal.stats().lanes[lane as usize].first.0;
-                        let expected: Vec<_> = (1..).map(Offset).zip(written[lane as usize].iter().cloned())
+                        let expected: Vec<_> = (1..).map(Offset).zip(written[lane as usize].iter().cloned().map(Arc::new))
                             .filter(|(offset, _)| offset.0 > after && offset.0 >= first)
                             .take(max).collect();
                         prop_assert_eq!(journal.read(lane, Offset(after), max).unwrap(), expected);

@@ -65,7 +65,7 @@ pub use orgs::NewSite;
 pub use outbox::{About, Claim, NewAnswer, content};
 pub use people::{NewPerson, Subscription};
 pub use readings::{Bucket, Series, Step};
-pub use recorder::{RecordReport, RecordedEvent, RecorderBatch, Row};
+pub use recorder::{RecordReport, RecordedEvent, RecorderBatch, Row, Values};
 pub use rejects::{RecordedReject, RejectFilter, RejectPage};
 pub use retention::{Keep, Retention};
 pub use rotas::{DutyContact, NewRota};

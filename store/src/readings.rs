@@ -309,7 +309,7 @@ impl Store {
                         }
                         let (time, seq): (DbTime, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
                         let (device, profile) = (device.clone(), profile.clone());
-                        Ok(Row { device, profile, time: time.into(), seq: seq.map(uint), values })
+                        Ok(Row { device, profile, time: time.into(), seq: seq.map(uint), values: values.into() })
                     })
                     .collect::<Result<Vec<Row>, sqlx::Error>>()
             }};

@@ -3,7 +3,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::atomic::Ordering,
+    ops::Deref,
+    sync::{Arc, atomic::Ordering},
 };
 
 use model::{
@@ -52,7 +53,43 @@ pub struct Row {
     /// The device's own count of messages.
     pub seq: Option<u64>,
     /// The values.
-    pub values: Vec<(ChannelId, Value)>,
+    pub values: Values,
+}
+
+/// The values of a row: its own, or those of an entry of the journal, which are not copied.
+#[derive(Debug, Clone)]
+pub enum Values {
+    /// Its own.
+    Own(Vec<(ChannelId, Value)>),
+    /// Those of a sample or an event.
+    Of(Arc<Entry>),
+}
+
+impl Deref for Values {
+    type Target = [(ChannelId, Value)];
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Own(values) => values,
+            Self::Of(entry) => match &entry.body {
+                Body::Sample(sample) => &sample.values,
+                Body::Event(event) => &event.values,
+                Body::Status(_) | Body::CommandResult(_) | Body::Reject(_) | Body::Emergency(_) => &[],
+            },
+        }
+    }
+}
+
+impl PartialEq for Values {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl From<Vec<(ChannelId, Value)>> for Values {
+    fn from(values: Vec<(ChannelId, Value)>) -> Self {
+        Self::Own(values)
+    }
 }
 
 /// An event as the journal brought it.
@@ -86,31 +123,35 @@ pub struct RecorderBatch {
 impl RecorderBatch {
     /// Adds an entry of the journal. Values that came with an event are readings, too. Readings of a device that is not
     /// in the directory any more have no table to go to: they are counted and left out.
-    pub fn push(&mut self, entry: Entry, directory: &Directory) {
-        let Entry { device, received_at, body } = entry;
+    pub fn push(&mut self, entry: &Arc<Entry>, directory: &Directory) {
+        let Entry { device, received_at, body } = &**entry;
+        let received_at = *received_at;
         let Some(device) = device else {
             if let Body::Reject(reject) = body {
-                self.rejects.push(RecordedReject { received_at, device: None, reject });
+                self.rejects.push(RecordedReject { received_at, device: None, reject: reject.clone() });
             }
             return;
         };
         if !matches!(body, Body::Reject(_)) {
-            match self.seen.get_mut(&device) {
+            match self.seen.get_mut(device) {
                 Some(seen) => *seen = (*seen).max(received_at),
                 None => drop(self.seen.insert(device.clone(), received_at)),
             }
         }
         match body {
-            Body::Sample(sample) => self.push_row(directory, &device, sample.time, sample.seq, sample.values),
+            Body::Sample(sample) => self.push_row(directory, device, sample.time, sample.seq, entry),
             Body::Event(event) => {
                 if !event.values.is_empty() {
-                    self.push_row(directory, &device, event.time, event.seq, event.values.clone());
+                    self.push_row(directory, device, event.time, event.seq, entry);
                 }
-                self.events.push(RecordedEvent { device, event, received_at });
+                self.events.push(RecordedEvent { device: device.clone(), event: event.clone(), received_at });
             }
-            Body::Status(status) => self.statuses.push((device, status)),
-            Body::CommandResult(result) => self.results.push((device, result)),
-            Body::Reject(reject) => self.rejects.push(RecordedReject { received_at, device: Some(device), reject }),
+            Body::Status(status) => self.statuses.push((device.clone(), *status)),
+            Body::CommandResult(result) => self.results.push((device.clone(), result.clone())),
+            Body::Reject(reject) => {
+                let (device, reject) = (Some(device.clone()), reject.clone());
+                self.rejects.push(RecordedReject { received_at, device, reject });
+            }
             Body::Emergency(_) => {}
         }
     }
@@ -121,11 +162,11 @@ impl RecorderBatch {
         device: &DeviceId,
         time: Timestamp,
         seq: Option<u64>,
-        values: Vec<(ChannelId, Value)>,
+        entry: &Arc<Entry>,
     ) {
         match directory.devices.get(device) {
             Some(known) => {
-                let (device, profile) = (device.clone(), known.profile.clone());
+                let (device, profile, values) = (device.clone(), known.profile.clone(), Values::Of(entry.clone()));
                 self.rows.push(Row { device, profile, time, seq, values });
             }
             None => metrics::counter!("liftline_readings_unplaced_total").increment(1),
@@ -287,7 +328,7 @@ fn merge<'a>(table: &WideTable, rows: &[&'a Row]) -> Vec<Cells<'a>> {
         let Some(cells) = merged.last_mut() else { continue };
         cells.seq = row.seq.map(int).or(cells.seq);
         let mut guess = 0;
-        for (channel, value) in &row.values {
+        for (channel, value) in row.values.iter() {
             match table.position(channel, guess) {
                 Some(index) => {
                     cells.values[index] = Some(value);

@@ -81,7 +81,7 @@ fn profile(id: &str, channels: &[&str]) -> Profile {
 
 fn row(channel: &str, time: Timestamp, seq: u64, value: f64) -> Row {
     let (device, profile) = ("lift-1".parse().unwrap(), "lift".parse().unwrap());
-    Row { device, profile, time, seq: Some(seq), values: vec![(channel.parse().unwrap(), Value::Number(value))] }
+    Row { device, profile, time, seq: Some(seq), values: vec![(channel.parse().unwrap(), Value::Number(value))].into() }
 }
 
 async fn register(store: &Store) -> OrgId {

@@ -1,6 +1,6 @@
 //! Devices, readings, commands, rejects, sites, people.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use model::{
@@ -25,7 +25,7 @@ async fn record(board: &TestBoard) -> Timestamp {
     let mut batch = RecorderBatch::default();
     for minute in 0..10u32 {
         let time = start + Duration::from_secs(u64::from(minute) * 60);
-        let mut push = |body| batch.push(entry(board, body), &board.directory);
+        let mut push = |body| batch.push(&Arc::new(entry(board, body)), &board.directory);
         push(sample(time, "motor_temp_c", ModelValue::Number(40.0 + f64::from(minute))));
         let door = if minute % 5 == 0 { "open" } else { "closed" };
         push(sample(time + Duration::from_secs(1), "door_state", ModelValue::Text(door.into())));
@@ -38,7 +38,7 @@ async fn record(board: &TestBoard) -> Timestamp {
         payload: b"\xff{".to_vec(),
     };
     for body in [Body::Event(event), Body::Status(Status { time: start, online: true }), Body::Reject(reject)] {
-        batch.push(entry(board, body), &board.directory);
+        batch.push(&Arc::new(entry(board, body)), &board.directory);
     }
     board.clock.advance(Duration::from_secs(600));
     board.store.record(&batch, board.clock.now()).await.unwrap();

@@ -113,7 +113,8 @@ async fn the_lifts_of_a_power_cut_are_ranked_by_who_may_be_inside() {
             values: vec![
                 (model::ChannelId::new("door_state").unwrap(), Reading::Text(open.into())),
                 (model::ChannelId::new("passenger_present").unwrap(), Reading::Bool(number == 3)),
-            ],
+            ]
+            .into(),
         };
         let batch = RecorderBatch { rows: vec![row], ..RecorderBatch::default() };
         board.store.record(&batch, board.clock.now()).await.unwrap();

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use rumqttc as v5;
 use rumqttc_v4 as v4;
 
+use super::stream::Gathering;
 use crate::{
     GatewayError,
     config::{BrokerConfig, MAX_PACKET, ProtocolVersion},
@@ -85,6 +86,9 @@ pub(super) fn open(config: &BrokerConfig) -> Result<(Client, EventLoop), Gateway
                 .set_session_store(NothingInFlight { expiry: Some(expiry) })
                 .set_receive_maximum(Some(config.receive_maximum))
                 .set_max_packet_size(Some(u32::try_from(MAX_PACKET).unwrap_or(u32::MAX)))
+                .set_socket_connector(|host, options| async move {
+                    v5::default_socket_connect(host, options).await.map(Gathering::new)
+                })
                 .set_ack_mode(v5::AckMode::Manual);
             if let Some(username) = &config.username {
                 options.set_credentials(username, password);
@@ -102,6 +106,9 @@ pub(super) fn open(config: &BrokerConfig) -> Result<(Client, EventLoop), Gateway
                 .set_keep_alive(keep_alive)
                 .set_clean_session(false)
                 .set_max_packet_size(268_435_455, MAX_PACKET)
+                .set_socket_connector(|host, options| async move {
+                    v4::default_socket_connect(host, options).await.map(Gathering::new)
+                })
                 .set_ack_mode(v4::AckMode::Manual);
             if let Some(username) = &config.username {
                 options.set_credentials(username, password);

@@ -153,7 +153,7 @@ impl Test {
             let Some(last) = rows.last() else { break };
             from = last.time + std::time::Duration::from_micros(1);
             for row in rows {
-                let body = Body::Sample(Sample { time: row.time, seq: row.seq, values: row.values });
+                let body = Body::Sample(Sample { time: row.time, seq: row.seq, values: row.values.to_vec() });
                 recorded.push((device.clone(), Entry { device: Some(id.clone()), received_at: row.time, body }));
             }
         }
@@ -212,7 +212,7 @@ async fn from_journal(config: &std::path::Path, tried: &LoadedProfile) -> anyhow
             for (_, entry) in page {
                 // The journal knows no profiles: every device is taken to have the one that is tried.
                 if let Some(id) = &entry.device {
-                    recorded.push((unplaced(id, &tried.profile.id, id.as_str()), entry));
+                    recorded.push((unplaced(id, &tried.profile.id, id.as_str()), Entry::clone(&entry)));
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! lane before the other, and the clock is looked at before something arrives that was received earlier. Where it was
 //! not kept there is a [`Seam`]. Seams are committed together with what was found, so that reading again finds the same.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use journal::Offset;
 use model::{Entry, Lane, Timestamp};
@@ -17,13 +17,13 @@ const LONG: usize = 2000;
 /// What is waiting in a lane.
 pub(super) struct Waiting {
     /// In the order of the lane.
-    pub(super) entries: Vec<(Offset, Entry)>,
+    pub(super) entries: Vec<(Offset, Arc<Entry>)>,
     /// True if there may be more behind the last.
     pub(super) more: bool,
 }
 
 /// An entry to take: the index of its lane, and where it stands there.
-pub(super) type Taken = (usize, Offset, Entry);
+pub(super) type Taken = (usize, Offset, Arc<Entry>);
 
 /// The waiting entries in the order to take them; each lane keeps its own order.
 ///
@@ -167,7 +167,7 @@ mod tests {
             received_at: Timestamp::from_millis(ms),
             body: Body::Status(Status { time: Timestamp::from_millis(ms), online: true }),
         };
-        let entries = times.into_iter().zip(1..).map(|(ms, offset)| (Offset(offset), entry(ms))).collect();
+        let entries = times.into_iter().zip(1..).map(|(ms, offset)| (Offset(offset), Arc::new(entry(ms)))).collect();
         Waiting { entries, more }
     }
 

@@ -252,6 +252,6 @@ pub fn row(device: &str, time: Timestamp, seq: Option<u64>, values: &[(&str, Val
         profile: ProfileId::new("lift").unwrap(),
         time,
         seq,
-        values: values.iter().map(|(id, value)| (channel(id), value.clone())).collect(),
+        values: values.iter().map(|(id, value)| (channel(id), value.clone())).collect::<Vec<_>>().into(),
     }
 }

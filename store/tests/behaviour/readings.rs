@@ -97,8 +97,8 @@ async fn odd_values_do_not_stop_a_batch(db: TestDb) {
     assert_eq!(db.store.store_readings(&batch).await.unwrap(), 4);
     let device = device_id("lift-1");
     let all = db.store.readings(world.org, &device, start(), start() + secs(9), 10).await.unwrap();
-    assert_eq!(all[0].values, [(channel("note"), text("a\u{fffd}b \u{1f6d7} '\";--"))]);
-    assert_eq!(all[1].values, [(channel("door_open"), Value::Bool(false))]);
+    assert_eq!(*all[0].values, [(channel("note"), text("a\u{fffd}b \u{1f6d7} '\";--"))]);
+    assert_eq!(*all[1].values, [(channel("door_open"), Value::Bool(false))]);
     let other = row("lift-1", start(), None, &[]);
     let unknown = store::Row { profile: ProfileId::new("pump").unwrap(), ..other };
     let error = db.store.store_readings(&[unknown]).await.unwrap_err();
@@ -113,7 +113,7 @@ async fn a_profile_can_grow_but_not_change(db: TestDb) {
     db.store.ensure_profile(&wider).await.unwrap();
     db.store.store_readings(&[row("lift-1", start(), None, &[("select", Value::Bool(true))])]).await.unwrap();
     let all = db.store.readings(world.org, &device_id("lift-1"), start(), start() + secs(1), 10).await.unwrap();
-    assert_eq!(all[0].values, [(channel("speed"), Value::Number(1.0)), (channel("select"), Value::Bool(true))]);
+    assert_eq!(*all[0].values, [(channel("speed"), Value::Number(1.0)), (channel("select"), Value::Bool(true))]);
     let changed = profile(&[("select", ChannelKind::Text { max_len: 3 })]);
     let error = db.store.ensure_profile(&changed).await.unwrap_err();
     assert_eq!(

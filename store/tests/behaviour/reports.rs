@@ -56,7 +56,7 @@ async fn a_stretch_of_the_journal_is_recorded_once(db: TestDb) {
     ];
     let directory = directory(&db).await;
     let mut batch = RecorderBatch::default();
-    entries.iter().for_each(|entry| batch.push(entry.clone(), &directory));
+    entries.iter().for_each(|entry| batch.push(&Arc::new(entry.clone()), &directory));
     assert_eq!(batch.len(), 6);
     let report = db.store.record(&batch, start()).await.unwrap();
     assert_eq!(report, RecordReport { rows: 2, events: 1, rejects: 2 });
@@ -101,7 +101,7 @@ async fn the_last_word_on_a_connection_counts(db: TestDb) {
         let mut batch = RecorderBatch::default();
         for (at, online) in words {
             batch.push(
-                entry("lift-1", 99, Body::Status(Status { time: start() + secs(*at), online: *online })),
+                &Arc::new(entry("lift-1", 99, Body::Status(Status { time: start() + secs(*at), online: *online }))),
                 &directory,
             );
         }
@@ -120,7 +120,9 @@ async fn the_last_word_on_a_connection_counts(db: TestDb) {
 async fn rejects_are_kept_within_bounds(db: TestDb) {
     World::new(&db).await;
     let mut batch = RecorderBatch::default();
-    (0..50).for_each(|at| batch.push(reject(at, Some("lift-1"), RejectReason::NotJson, b"x"), &Directory::default()));
+    (0..50).for_each(|at| {
+        batch.push(&Arc::new(reject(at, Some("lift-1"), RejectReason::NotJson, b"x")), &Directory::default())
+    });
     db.store.record(&batch, start()).await.unwrap();
     let retention = store::Retention { max_rejects: 20, ..store::Retention::default() };
     assert_eq!(db.store.prune(&retention, start() + secs(60)).await.unwrap(), 30);

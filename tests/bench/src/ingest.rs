@@ -98,9 +98,12 @@ pub enum Route {
     DoorPostgres,
     /// The hub's front door, journal and rules, SQLite.
     DoorSqlite,
-    /// Mosquitto, Node-RED, PostgreSQL.
+    /// Mosquitto, Node-RED with a row of parameters for each message, PostgreSQL.
     #[value(skip)]
     NodeRed,
+    /// The same with an array for each column.
+    #[value(skip)]
+    NodeRedArrays,
 }
 
 impl Route {
@@ -113,7 +116,8 @@ impl Route {
             Self::HubSqlite => "hub: Mosquitto, SQLite",
             Self::DoorPostgres => "hub: front door, PostgreSQL",
             Self::DoorSqlite => "hub: front door, SQLite",
-            Self::NodeRed => "Node-RED: Mosquitto, PostgreSQL",
+            Self::NodeRed => "Node-RED: rows, PostgreSQL",
+            Self::NodeRedArrays => "Node-RED: arrays, PostgreSQL",
         }
     }
 }
@@ -136,7 +140,7 @@ pub fn run(dir: &Path, options: &Options) -> anyhow::Result<()> {
         routes.retain(|route| options.only.contains(route));
     }
     if options.peer.is_some() {
-        routes.push(Route::NodeRed);
+        routes.extend([Route::NodeRed, Route::NodeRedArrays]);
     }
     println!(
         "ingest: {} messages of 180 bytes and 8 channels at QoS 1 from {} devices, flat out, {} rounds; then {} s at half of that",
@@ -201,7 +205,8 @@ impl Bench<'_> {
             | Route::HubSqlite
             | Route::DoorPostgres
             | Route::DoorSqlite
-            | Route::NodeRed => {}
+            | Route::NodeRed
+            | Route::NodeRedArrays => {}
         }
         let alarms = usize::try_from(self.options.duration + 60)? * 10;
         let up = self.start(route, alarms)?;
@@ -308,16 +313,21 @@ impl Bench<'_> {
         let broker = |mosquitto: &Mosquitto| Target { port: mosquitto.port, secret: None };
         match route {
             Route::Broker | Route::Bulk => anyhow::bail!("it has no path to start"),
-            Route::Reference | Route::NodeRed => {
+            Route::Reference | Route::NodeRed | Route::NodeRedArrays => {
                 let (mosquitto, url) = (Mosquitto::start()?, self.database()?);
                 self.runtime.block_on(async {
                     let mut connection = PgConnection::connect(&url).await?;
                     sqlx::query(reference::CREATE).execute(&mut connection).await?;
                     anyhow::Ok(())
                 })?;
-                let (name, program) = match &self.node_red {
-                    Some(installed) if route == Route::NodeRed => ("Node-RED", installed.start(mosquitto.port, &url)?),
-                    Some(_) | None => ("reference", start_reference(self.dir, mosquitto.port, &url)?),
+                let insert = match route {
+                    Route::NodeRed => Some(node_red::Insert::Rows),
+                    Route::NodeRedArrays => Some(node_red::Insert::Arrays),
+                    _ => None,
+                };
+                let (name, program) = match self.node_red.as_ref().zip(insert) {
+                    Some((installed, insert)) => ("Node-RED", installed.start(mosquitto.port, &url, insert)?),
+                    None => ("reference", start_reference(self.dir, mosquitto.port, &url)?),
                 };
                 let processes = vec![
                     ("broker", mosquitto.process.id()),
@@ -386,7 +396,11 @@ fn start_reference(dir: &Path, port: u16, url: &str) -> anyhow::Result<Announced
 }
 
 fn cpu(up: &Up) -> anyhow::Result<Vec<(&'static str, f64)>> {
-    up.processes.iter().map(|(name, pid)| Ok((*name, usage::cpu_seconds(*pid)?))).collect()
+    let mut seconds = vec![("load", usage::own_cpu_seconds()?)];
+    for (name, pid) in &up.processes {
+        seconds.push((*name, usage::cpu_seconds(*pid)?));
+    }
+    Ok(seconds)
 }
 
 /// Latencies of which nothing is missing.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -87,7 +88,7 @@ fn journalled(run: &Run) -> anyhow::Result<Vec<Entry>> {
         }
     }
     entries.sort_by_key(|(at, lane, offset, _)| (*at, *lane, *offset));
-    Ok(entries.into_iter().map(|(.., entry)| entry).collect())
+    Ok(entries.into_iter().map(|(.., entry)| Arc::unwrap_or_clone(entry)).collect())
 }
 
 /// Everything that would be in the journal if nothing had ever gone wrong.

@@ -1,4 +1,4 @@
-//! Node-RED as a competent user sets it up: an MQTT node, a function node that collects messages, and multi-row inserts
+//! Node-RED as a competent user sets it up: an MQTT node, a function node that collects messages, and one insert a batch
 //! through a pool of `pg`. Installed from npm into a scratch folder.
 
 use std::{
@@ -17,6 +17,15 @@ const PACKAGES: [&str; 2] = ["node-red@4", "pg@8"];
 /// How many messages are written at once, and how long to wait for so many, in milliseconds.
 const BATCH: usize = 500;
 const LINGER_MS: u32 = 20;
+
+/// How a batch becomes one statement.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Insert {
+    /// `VALUES` with a parameter for every value of every row: what its users write as a rule.
+    Rows,
+    /// An array for every column: what somebody writes who knows PostgreSQL well.
+    Arrays,
+}
 
 /// An installed Node-RED.
 pub struct Installed {
@@ -43,7 +52,7 @@ pub fn install(dir: &Path) -> anyhow::Result<Installed> {
 
 impl Installed {
     /// Starts it with a flow from a broker to a database.
-    pub fn start(&self, mqtt_port: u16, url: &str) -> anyhow::Result<Announced> {
+    pub fn start(&self, mqtt_port: u16, url: &str, insert: Insert) -> anyhow::Result<Announced> {
         let user = self.folder.path().join("user");
         std::fs::create_dir_all(&user)?;
         let settings = format!(
@@ -53,7 +62,7 @@ impl Installed {
             self.folder.path().display()
         );
         std::fs::write(user.join("settings.js"), settings)?;
-        std::fs::write(user.join("flows.json"), flow(mqtt_port, url).to_string())?;
+        std::fs::write(user.join("flows.json"), flow(mqtt_port, url, insert).to_string())?;
         let mut command = Command::new(program("node")?);
         command.arg(self.folder.path().join("node_modules/node-red/red.js")).arg("--userDir").arg(&user);
         let log = self.folder.path().join("node-red.log");
@@ -69,10 +78,9 @@ impl Installed {
     }
 }
 
-fn flow(mqtt_port: u16, url: &str) -> serde_json::Value {
+fn flow(mqtt_port: u16, url: &str, insert: Insert) -> serde_json::Value {
     let columns = "motor_a, door_a, motor_c, vib_mm_s, load_kg, speed_m_s, mains_v, level_mm";
     let names: Vec<String> = columns.split(", ").map(|name| format!("m.values.{name}")).collect();
-    let arrays: Vec<String> = (4..12).map(|n| format!("${n}::float8[]")).collect();
     let collect = format!(
         "let batch = context.get('batch');\n\
          batch.push([msg.topic.split('/')[1], msg.payload]);\n\
@@ -80,21 +88,34 @@ fn flow(mqtt_port: u16, url: &str) -> serde_json::Value {
          else if (!context.get('timer')) context.set('timer', setTimeout(context.get('flush'), {LINGER_MS}));\n\
          return null;"
     );
+    let values = names.join(", ");
+    let query = match insert {
+        Insert::Rows => format!(
+            "const values = batch.flatMap(([device, m]) => [device, new Date(m.ts), m.seq, {values}]);
+             const rows = batch.map((_, row) => '(' + Array.from({{ length: 11 }}, (_, n) => '$' + (row * 11 + n + 1)) + ')');
+             const query = {{ text: 'INSERT INTO reference (device, time, seq, {columns}) VALUES ' + rows + ' ON CONFLICT DO NOTHING', values }};"
+        ),
+        Insert::Arrays => {
+            let casts: Vec<String> = (4..12).map(|n| format!("${n}::float8[]")).collect();
+            let fields = (0..8).map(|n| format!("v{n}")).collect::<Vec<_>>().join(", ");
+            format!(
+                "const values = Array.from({{ length: 11 }}, () => []);
+                 for (const [device, m] of batch) [device, m.ts, m.seq, {values}].forEach((value, n) => values[n].push(value));
+                 const text = 'INSERT INTO reference (device, time, seq, {columns}) SELECT d, to_timestamp(t / 1000.0), s, {fields} FROM unnest($1::text[], $2::float8[], $3::bigint[], {}) AS r(d, t, s, {fields}) ON CONFLICT DO NOTHING';
+                 const query = {{ name: 'insert', text, values }};",
+                casts.join(", ")
+            )
+        }
+    };
     let prepare = format!(
-        "const pool = new (global.get('pg').Pool)({{ connectionString: '{url}', max: 4 }});\n\
-         const text = 'INSERT INTO reference (device, time, seq, {columns}) SELECT d, to_timestamp(t / 1000.0), s, {} FROM unnest($1::text[], $2::float8[], $3::bigint[], {}) AS r(d, t, s, {}) ON CONFLICT DO NOTHING';\n\
-         context.set('batch', []);\n\
-         context.set('flush', () => {{\n\
-           clearTimeout(context.get('timer')); context.set('timer', undefined);\n\
-           const batch = context.get('batch'); context.set('batch', []);\n\
-           const columns = Array.from({{ length: 11 }}, () => []);\n\
-           for (const [device, m] of batch) [device, m.ts, m.seq, {}].forEach((value, n) => columns[n].push(value));\n\
-           pool.query({{ name: 'insert', text, values: columns }}).catch(error => node.error(error));\n\
-         }});",
-        (0..8).map(|n| format!("v{n}")).collect::<Vec<_>>().join(", "),
-        arrays.join(", "),
-        (0..8).map(|n| format!("v{n}")).collect::<Vec<_>>().join(", "),
-        names.join(", ")
+        "const pool = new (global.get('pg').Pool)({{ connectionString: '{url}', max: 4 }});
+         context.set('batch', []);
+         context.set('flush', () => {{
+           clearTimeout(context.get('timer')); context.set('timer', undefined);
+           const batch = context.get('batch'); context.set('batch', []);
+           {query}
+           pool.query(query).catch(error => node.error(error));
+         }});"
     );
     json!([
         { "id": "tab", "type": "tab", "label": "ingest" },

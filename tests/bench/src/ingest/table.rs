@@ -81,7 +81,8 @@ pub fn print(routes: &[Route], all: Vec<Vec<Measured>>) {
         ("hub on SQLite to hub on PostgreSQL", Route::HubSqlite, Route::HubPostgres, 0.8),
         ("front door to Mosquitto path (PostgreSQL)", Route::DoorPostgres, Route::HubPostgres, 2.0),
         ("front door to Mosquitto path (SQLite)", Route::DoorSqlite, Route::HubSqlite, 2.0),
-        ("hub on PostgreSQL to Node-RED", Route::HubPostgres, Route::NodeRed, 3.0),
+        ("hub on PostgreSQL to Node-RED, rows", Route::HubPostgres, Route::NodeRed, 3.0),
+        ("hub on PostgreSQL to Node-RED, arrays", Route::HubPostgres, Route::NodeRedArrays, 3.0),
     ];
     for (what, this, that, goal) in goals {
         if let (Some(this), Some(that)) = (of(this), of(that)) {

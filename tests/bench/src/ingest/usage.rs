@@ -1,6 +1,6 @@
 //! What a process takes, from `/proc`.
 
-use std::path::Path;
+use std::{ops::RangeInclusive, path::Path};
 
 use anyhow::Context as _;
 
@@ -9,30 +9,39 @@ const TICKS: f64 = 100.0;
 
 /// Seconds of processor time of a process and of the children it has or had.
 pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let mut ticks = own_ticks(pid)?.1;
+    let mut ticks = own_ticks(pid, 14..=17)?.1;
     for entry in std::fs::read_dir("/proc")? {
         let Some(child) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         // It may end while we look.
-        if let Ok((parent, own)) = own_ticks(child)
+        if let Ok((parent, own)) = own_ticks(child, 14..=17)
             && parent == pid
         {
             ticks += own;
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "ticks are far below 2^52")]
-    let seconds = ticks as f64 / TICKS;
-    Ok(seconds)
+    Ok(seconds(ticks))
 }
 
-/// The parent of a process, and the ticks it and its reaped children took.
-fn own_ticks(pid: u32) -> anyhow::Result<(u32, u64)> {
+/// Seconds of processor time of this process alone: the load generator and the probes.
+pub fn own_cpu_seconds() -> anyhow::Result<f64> {
+    Ok(seconds(own_ticks(std::process::id(), 14..=15)?.1))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "ticks are far below 2^52")]
+fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / TICKS
+}
+
+/// The parent of a process, and the ticks in some fields of its statistics: 14 and 15 are its own, 16 and 17 those of
+/// children that ended.
+fn own_ticks(pid: u32, of: RangeInclusive<usize>) -> anyhow::Result<(u32, u64)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading /proc")?;
     // The name in parentheses may hold anything.
     let (_, rest) = stat.rsplit_once(')').context("an unknown form of /proc/…/stat")?;
     let fields: Vec<u64> = rest.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0)).collect();
     let field = |n: usize| fields.get(n - 4).copied().unwrap_or(0);
     let parent = u32::try_from(field(4)).unwrap_or(0);
-    Ok((parent, (14..=17).map(field).sum()))
+    Ok((parent, of.map(field).sum()))
 }
 
 /// Resident memory of a process in bytes.

@@ -188,7 +188,7 @@ impl Fleet {
             profile: self.profile.id.clone(),
             time,
             seq: Some(seq),
-            values: values.collect(),
+            values: values.collect::<Vec<_>>().into(),
         }
     }
 }
