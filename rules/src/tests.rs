@@ -5,6 +5,7 @@ mod entrapment;
 mod expressions;
 mod properties;
 mod rules;
+mod scenarios;
 mod shipped;
 mod windows;
 
