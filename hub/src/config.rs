@@ -1,6 +1,7 @@
 //! The configuration: one `liftline.toml`, one section a crate, all of it checked before a socket opens.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -16,7 +17,7 @@ use model::{Profile, ProfileError, ProfileId};
 use notify::NotifyConfig;
 use rules::Ruleset;
 use serde::Deserialize;
-use store::{Retention, StoreConfig};
+use store::{Keep, Retention, StoreConfig};
 
 /// The whole configuration. Each crate receives its own section only.
 #[derive(Debug, Default, Deserialize)]
@@ -59,16 +60,18 @@ pub struct HubConfig {
     /// How long tasks may take to end after a signal.
     #[serde(with = "model::duration")]
     pub shutdown_grace: Duration,
-    /// Readings and events older than this are removed; default: kept for ever. Rejects are kept for 30 days.
-    #[serde(with = "model::duration::option")]
-    pub keep_readings: Option<Duration>,
+    /// How long readings and events are kept; default: for ever. Rejects are kept for 30 days.
+    pub keep_readings: Keep,
+    /// How long the readings of single profiles are kept instead.
+    pub keep_readings_of: BTreeMap<ProfileId, Keep>,
 }
 
 impl HubConfig {
     /// How long what is kept in the store.
     #[must_use]
     pub fn retention(&self) -> Retention {
-        Retention { readings: self.keep_readings, events: self.keep_readings, ..Retention::default() }
+        let (readings, profiles) = (self.keep_readings, self.keep_readings_of.clone());
+        Retention { readings, profiles, ..Retention::default() }
     }
 }
 
@@ -79,7 +82,8 @@ impl Default for HubConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             profiles: Vec::new(),
             shutdown_grace: Duration::from_secs(10),
-            keep_readings: None,
+            keep_readings: Keep::Forever,
+            keep_readings_of: BTreeMap::new(),
         }
     }
 }
@@ -218,6 +222,21 @@ impl Config {
                 remedy: remedy.to_owned(),
             });
         };
+        for profile in self.hub.keep_readings_of.keys() {
+            if !profiles.iter().any(|loaded| loaded.profile.id == *profile) {
+                let known: Vec<_> = profiles.iter().map(|loaded| loaded.profile.id.to_string()).collect();
+                problem(
+                    profile.as_str(),
+                    format!("hub.keep_readings_of: there is no profile \"{profile}\""),
+                    &format!("write one of {} or add its file to hub.profiles", known.join(", ")),
+                );
+            }
+        }
+        if let Some(store) = &self.store
+            && let Err(remedy) = store.check()
+        {
+            problem("partition", "store.partition cannot work".to_owned(), remedy);
+        }
         if let Some(enrolment) = &self.enrolment
             && !profiles.iter().any(|loaded| loaded.profile.id == enrolment.auto_register)
         {
@@ -360,6 +379,21 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert!(found[0].starts_with("liftline.toml:3: unknown field `lisen`"), "{}", found[0]);
         assert!(found[0].ends_with("did you mean \"listen\"?"), "{}", found[0]);
+    }
+
+    #[test]
+    fn retention_is_given_for_all_and_for_single_profiles() {
+        let config: Config =
+            toml::from_str("[hub]\nkeep_readings = \"400d\"\n[hub.keep_readings_of]\nlift = \"forever\"\n").unwrap();
+        let retention = config.hub.retention();
+        assert_eq!(retention.readings, Keep::For(Duration::from_secs(400 * 86_400)));
+        assert_eq!(retention.profiles, [(ProfileId::new("lift").unwrap(), Keep::Forever)].into());
+        let found = errors("[hub.keep_readings_of]\nlfit = \"90d\"\n");
+        assert!(found[0].contains(":2:") && found[0].contains("lfit"), "{found:?}");
+        let found = errors("[hub]\nkeep_readings = \"5s\"\n");
+        assert!(found[0].contains("at least \"1h\""), "{found:?}");
+        let found = errors("[store]\nurl = \"sqlite:x\"\npartition = \"36h\"\n");
+        assert!(found[0].contains(":3:") && found[0].contains("whole days"), "{found:?}");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Status {
     clock: Arc<dyn Clock>,
     links: Vec<(&'static str, watch::Receiver<gateway::LinkState>)>,
     database: (LinkState, Timestamp),
+    /// Whether the journal takes entries, and since when.
+    written: (LinkState, Timestamp),
     sender: watch::Sender<Arc<SystemStatus>>,
 }
 
@@ -34,7 +36,7 @@ impl Status {
     pub fn new(journal: Journal, store: Store, clock: Arc<dyn Clock>) -> (Self, watch::Receiver<Arc<SystemStatus>>) {
         let (sender, receiver) = watch::channel(Arc::default());
         let database = (LinkState::Up, clock.now());
-        (Self { journal, store, clock, links: Vec::new(), database, sender }, receiver)
+        (Self { journal, store, clock, links: Vec::new(), database, written: database, sender }, receiver)
     }
 
     /// Watches a link as well.
@@ -44,7 +46,8 @@ impl Status {
 
     async fn look(&mut self) {
         let now = self.clock.now();
-        let database = if self.store.ping().await.is_ok() { LinkState::Up } else { LinkState::Down };
+        let reached = self.store.ping().await.is_ok();
+        let database = if reached && !self.store.is_failing() { LinkState::Up } else { LinkState::Down };
         if database != self.database.0 {
             self.database = (database, now);
         }
@@ -74,7 +77,13 @@ impl Status {
             since: self.database.1,
             detail: self.store.engine().to_owned(),
         });
-        if self.database.0 == LinkState::Down {
+        if reached && self.store.is_failing() {
+            status.alarms.push(Localised::new(
+                "The database cannot be written, most often because its disk is full. Readings wait in the journal; make room, the hub goes on by itself.",
+                "数据库无法写入，通常是磁盘已满。读数暂存于日志中；请腾出空间，系统将自动恢复。",
+            ));
+        }
+        if !reached {
             status.alarms.push(Localised::new(
                 "The database cannot be reached. Readings wait in the journal and tickets open when it is back; where a person may be in danger, people are called without it.",
                 "数据库无法连接。读数暂存于日志中，工单将在恢复后创建；可能有人身危险时，仍会立即呼叫人员。",
@@ -94,7 +103,7 @@ impl Status {
             }
             status.links.push(Link { name: (*name).to_owned(), state: up, since, detail });
         }
-        match stats.alarm.map(|alarm| alarm.full) {
+        match stats.alarm.as_ref().map(|alarm| alarm.full) {
             None => {}
             Some(false) => status.alarms.push(Localised::new(
                 "The journal is nearly full of entries that were not yet processed. Look at the database, or raise journal.max_bytes.",
@@ -104,6 +113,23 @@ impl Status {
                 "The journal is full: devices are no longer acknowledged. Look at the database, or raise journal.max_bytes.",
                 "日志已满：不再向设备确认消息。请检查数据库，或调高 journal.max_bytes。",
             )),
+        }
+        let journal =
+            if stats.failing || stats.alarm.is_some_and(|alarm| alarm.full) { LinkState::Down } else { LinkState::Up };
+        if journal != self.written.0 {
+            self.written = (journal, now);
+        }
+        status.links.push(Link {
+            name: "journal".to_owned(),
+            state: journal,
+            since: self.written.1,
+            detail: String::new(),
+        });
+        if stats.failing {
+            status.alarms.push(Localised::new(
+                "The journal cannot be written: devices are not acknowledged and keep their messages. Make room on the disk or repair it; the hub goes on by itself.",
+                "日志无法写入：不再向设备确认消息，消息由设备保留。请腾出磁盘空间或修复磁盘，系统将自动恢复。",
+            ));
         }
         if stats.damaged_entries > 0 {
             status.alarms.push(Localised::new(

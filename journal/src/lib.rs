@@ -34,7 +34,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Instant,
@@ -147,6 +147,7 @@ impl Journal {
             heads: heads.map(|head| watch::Sender::new(Offset(head))),
             unread_bytes: AtomicU64::new(0),
             closed: watch::Sender::new(false),
+            failing: AtomicBool::new(false),
         });
         shared.recount(&shared.shelf());
         let now = Instant::now();
@@ -393,7 +394,8 @@ impl Journal {
     /// How the journal stands.
     #[must_use]
     pub fn stats(&self) -> JournalStats {
-        self.shared.shelf().stats(self.shared.config.max_bytes)
+        let failing = self.shared.failing.load(Ordering::Relaxed);
+        JournalStats { failing, ..self.shared.shelf().stats(self.shared.config.max_bytes) }
     }
 
     /// Writes what waits, closes the files and gives the folder free. Other handles get [`JournalError::Closed`].

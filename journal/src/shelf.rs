@@ -283,6 +283,7 @@ impl Shelf {
                     bytes: self.slots.iter().filter_map(|slot| slot.spans[lane as usize]).map(|span| span.bytes).sum(),
                 })
                 .collect(),
+            failing: false,
             consumers,
             bytes: self.bytes(),
             unread_bytes,

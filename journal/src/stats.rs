@@ -21,6 +21,8 @@ pub struct JournalStats {
     pub segments: usize,
     /// Stands from 80 % of `max_bytes` unread.
     pub alarm: Option<JournalAlarm>,
+    /// True if the last write failed, most often because the disk is full: nothing is acknowledged until one succeeds.
+    pub failing: bool,
     /// Entries found damaged since the journal was opened.
     pub damaged_entries: u64,
     /// Where they were; the latest [`JournalStats::MAX_DAMAGE`] ranges.

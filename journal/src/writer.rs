@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) heads: [watch::Sender<Offset>; 2],
     pub(crate) unread_bytes: AtomicU64,
     pub(crate) closed: watch::Sender<bool>,
+    /// The last write failed.
+    pub(crate) failing: AtomicBool,
 }
 
 impl Shared {
@@ -176,6 +178,8 @@ impl Writer {
         let appends = jobs[0].len() + jobs[1].len();
         let result = self.commit(&jobs);
         metrics::histogram!("liftline_journal_commit_seconds").record(started.elapsed());
+        self.shared.failing.store(result.is_err(), Ordering::Relaxed);
+        metrics::gauge!("liftline_journal_failing").set(if result.is_err() { 1.0 } else { 0.0 });
         if let Err(error) = &result {
             metrics::counter!("liftline_journal_write_failures_total").increment(1);
             let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();

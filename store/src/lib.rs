@@ -23,15 +23,18 @@ mod migrate;
 mod open;
 mod orgs;
 mod outbox;
+mod partitions;
 mod pending;
 mod people;
 mod prune;
 mod readings;
 mod recorder;
 mod rejects;
+mod retention;
 mod roster;
 mod rotas;
 mod secret;
+mod shrink;
 mod silences;
 mod surroundings;
 mod tickets;
@@ -61,10 +64,10 @@ pub use open::{DeskSettings, StoreConfig};
 pub use orgs::NewSite;
 pub use outbox::{About, Claim, NewAnswer, content};
 pub use people::{NewPerson, Subscription};
-pub use prune::Retention;
 pub use readings::{Bucket, Series, Step};
 pub use recorder::{RecordReport, RecordedEvent, RecorderBatch, Row, Values};
 pub use rejects::{RecordedReject, RejectFilter, RejectPage};
+pub use retention::{Keep, Retention};
 pub use rotas::{DutyContact, NewRota};
 pub use silences::{NewSilence, SilenceError, StoredSilence};
 pub use tickets::{ApplyError, TicketFilter, TicketPage, TicketState, TicketView};
@@ -91,6 +94,12 @@ struct Inner {
     lock: HubLock,
     target: String,
     timescale: bool,
+    /// Until when events were pruned last, in microseconds.
+    events_pruned_to: std::sync::atomic::AtomicI64,
+    /// The recorder's last batch could not be written.
+    failing: std::sync::atomic::AtomicBool,
+    /// How much time a partition of readings spans.
+    partition: std::time::Duration,
 }
 
 impl Store {
@@ -119,6 +128,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, Sql)> {
         ("prune", prune::STATEMENTS),
         ("recorder", recorder::STATEMENTS),
         ("rejects", rejects::STATEMENTS),
+        ("retention", retention::STATEMENTS),
         ("roster", roster::STATEMENTS),
         ("rotas", rotas::STATEMENTS),
         ("silences", silences::STATEMENTS),

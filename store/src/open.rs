@@ -32,11 +32,30 @@ pub struct StoreConfig {
     pub url: String,
     /// The most connections used at once.
     pub max_connections: u32,
+    /// PostgreSQL: how much time one partition of readings (or chunk, with TimescaleDB) spans, in whole days.
+    #[serde(with = "model::duration")]
+    pub partition: Duration,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { url: "sqlite:liftline.db".to_owned(), max_connections: 10 }
+        Self { url: "sqlite:liftline.db".to_owned(), max_connections: 10, partition: Duration::from_secs(7 * 86_400) }
+    }
+}
+
+impl StoreConfig {
+    /// Checks what no database is needed for.
+    ///
+    /// # Errors
+    /// What to write instead.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let day = 86_400;
+        let whole = self.partition.as_secs().is_multiple_of(day) && self.partition.subsec_nanos() == 0;
+        if whole && (day..=366 * day).contains(&self.partition.as_secs()) {
+            Ok(())
+        } else {
+            Err("write whole days, from \"1d\" to \"366d\"")
+        }
     }
 }
 
@@ -132,7 +151,21 @@ impl Store {
         let (changes, _) = broadcast::channel(changes::BACKLOG);
         let wide = RwLock::new(HashMap::new());
         let around = crate::surroundings::Settings::of(&desk.policies);
-        let store = Self { inner: Arc::new(Inner { db, desk, around, changes, wide, lock, target, timescale }) };
+        let store = Self {
+            inner: Arc::new(Inner {
+                db,
+                desk,
+                around,
+                changes,
+                wide,
+                lock,
+                target,
+                timescale,
+                failing: false.into(),
+                events_pruned_to: i64::MIN.into(),
+                partition: config.partition,
+            }),
+        };
         if hub {
             store.release_leases().await?;
         }
@@ -265,11 +298,18 @@ async fn open_sqlite(path: &Path, connections: u32, hub: bool, target: &str) -> 
         .max_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
+        // A full disk makes SQLite end the transaction by itself; sqlx does not learn of it, and would refuse every later
+        // one on this connection.
+        .before_acquire(|connection, _| {
+            let usable = !connection.is_in_transaction();
+            Box::pin(async move { Ok(usable) })
+        })
         // Writers queue for the one connection, also behind a large batch of readings.
         .acquire_timeout(STATEMENT_TIMEOUT)
         .connect_with(options.clone().optimize_on_close(true, None))
         .await
         .map_err(connect)?;
+    crate::shrink::prepare(&write, hub).await.map_err(connect)?;
     let read = SqlitePoolOptions::new()
         .max_connections(connections.clamp(1, 16))
         .acquire_timeout(ACQUIRE_TIMEOUT)

@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use crate::{
     Result, Row, Store, StoreError,
     db::{DbTime, Engine, TextList, at, name, uint},
-    wide::{Column, ColumnKind, Text, WideTable, safe},
+    wide::{Column, ColumnKind, LATEST_WITHIN, Text, WideTable, safe},
 };
 
 /// The most points that a chart gets.
@@ -142,19 +142,25 @@ impl Store {
     ) -> Result<Series> {
         let width = width_micros(to.since(from), buckets);
         let (id, start, end) = (device.as_str(), at(from), at(to));
-        let rows: Vec<(i64, f64, f64, f64, i64)> = match self.db().read.on() {
+        let first = Timestamp::from(start).as_micros();
+        let points: Vec<(i64, f64, f64, f64, i64)> = match self.db().read.on() {
             Engine::Postgres(on) => {
-                sqlx::query_as(safe(&column.buckets)).bind(id).bind(start).bind(end).bind(width).fetch_all(on).await
+                let query = sqlx::query_as(safe(&column.buckets)).bind(id).bind(start).bind(end).bind(width);
+                let rows: Vec<(DbTime, f64, f64, f64, i64)> = query.fetch_all(on).await.map_err(failed)?;
+                rows.into_iter().map(|(time, min, avg, max, count)| (time.micros(), min, avg, max, count)).collect()
             }
             Engine::Sqlite(on) => {
-                sqlx::query_as(safe(&column.buckets)).bind(id).bind(start).bind(end).bind(width).fetch_all(on).await
+                let query = sqlx::query_as(safe(&column.buckets)).bind(id).bind(start).bind(end).bind(width);
+                let rows: Vec<(i64, f64, f64, f64, i64)> = query.fetch_all(on).await.map_err(failed)?;
+                rows.into_iter().map(|(n, min, avg, max, count)| (first + n * width, min, avg, max, count)).collect()
             }
-        }
-        .map_err(failed)?;
-        let start = Timestamp::from(start).as_micros();
-        let points = rows.into_iter().map(|(number, min, avg, max, count)| {
-            let time = Timestamp::from_micros(start + number * width);
-            Bucket { time, min, avg, max, count: uint(count) }
+        };
+        let points = points.into_iter().map(|(time, min, avg, max, count)| Bucket {
+            time: Timestamp::from_micros(time),
+            min,
+            avg,
+            max,
+            count: uint(count),
         });
         Ok(Series::Buckets { width: Duration::from_micros(uint(width)), points: points.collect() })
     }
@@ -182,7 +188,7 @@ impl Store {
         Ok(Series::Steps { points, truncated })
     }
 
-    /// The last value of a channel before a time, not looked for farther back than so many rows.
+    /// The last value of a channel before a time, not looked for farther back than so many rows and days.
     async fn value_before(
         &self,
         table: &WideTable,
@@ -190,19 +196,30 @@ impl Store {
         device: &DeviceId,
         before: Timestamp,
     ) -> Result<Option<(Timestamp, Value)>> {
-        let earliest = self.look_back(table, device).await?;
+        let earliest = self.look_back(table, device, before).await?;
         Ok(timed_values(self, column, &column.before, device, [before, earliest], None).await?.pop())
     }
 
-    /// The time of the oldest row that a search for a latest value may reach.
-    async fn look_back(&self, table: &WideTable, device: &DeviceId) -> Result<Timestamp> {
-        let (id, rows) = (device.as_str(), WideTable::look_back());
-        let found: Option<(DbTime,)> = match self.db().read.on() {
-            Engine::Postgres(on) => sqlx::query_as(safe(&table.rows_back)).bind(id).bind(rows).fetch_optional(on).await,
-            Engine::Sqlite(on) => sqlx::query_as(safe(&table.rows_back)).bind(id).bind(rows).fetch_optional(on).await,
+    /// The time of the oldest row that a search for a value before a time may reach.
+    async fn look_back(&self, table: &WideTable, device: &DeviceId, before: Timestamp) -> Result<Timestamp> {
+        let (id, before, rows) = (device.as_str(), at(before), WideTable::look_back());
+        let newest: Option<(DbTime,)> = match self.db().read.on() {
+            Engine::Postgres(on) => sqlx::query_as(safe(&table.newest)).bind(id).bind(before).fetch_optional(on).await,
+            Engine::Sqlite(on) => sqlx::query_as(safe(&table.newest)).bind(id).bind(before).fetch_optional(on).await,
         }
         .map_err(failed)?;
-        Ok(found.map_or_else(|| Timestamp::from_micros(i64::MIN), |(time,)| time.into()))
+        let Some((newest,)) = newest else { return Ok(Timestamp::from_micros(i64::MAX)) };
+        let earliest = Timestamp::from(newest) - LATEST_WITHIN;
+        let found = match self.db().read.on() {
+            Engine::Postgres(on) => {
+                sqlx::query_as(safe(&table.rows_back)).bind(id).bind(at(earliest)).bind(rows).fetch_optional(on).await
+            }
+            Engine::Sqlite(on) => {
+                sqlx::query_as(safe(&table.rows_back)).bind(id).bind(at(earliest)).bind(rows).fetch_optional(on).await
+            }
+        };
+        let found: Option<(DbTime,)> = found.map_err(failed)?;
+        Ok(found.map_or(earliest, |(time,)| time.into()))
     }
 
     /// The latest value of each channel of a device, as far as it has one.
@@ -211,8 +228,8 @@ impl Store {
     /// [`StoreError`] if the database fails.
     pub async fn latest(&self, org: OrgId, device: &DeviceId) -> Result<Vec<(ChannelId, Timestamp, Value)>> {
         let Some(table) = self.table_of(org, device).await? else { return Ok(Vec::new()) };
-        let earliest = self.look_back(&table, device).await?;
         let ever = Timestamp::from_micros(i64::MAX);
+        let earliest = self.look_back(&table, device, ever).await?;
         let mut latest = Vec::new();
         for column in &table.columns {
             let mut found = timed_values(self, column, &column.before, device, [ever, earliest], None).await?;

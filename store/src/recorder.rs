@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Deref,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use model::{
@@ -16,6 +16,7 @@ use crate::{
     Change, RecordedReject, Result, Store, StoreError, commands,
     copy::try_copy,
     db::{DbText, DbTime, Engine, Tx, at, document, execute, fetch_optional, int, statements, text},
+    partitions::Layout,
     rejects,
     wide::{Column, ColumnKind, WideTable, safe},
 };
@@ -213,7 +214,20 @@ impl Store {
     /// [`StoreError::UnknownProfile`] if [`Store::ensure_profile`] has not run for a profile; otherwise that the
     /// database fails: then nothing of the batch is written.
     pub async fn record(&self, batch: &RecorderBatch, now: Timestamp) -> Result<RecordReport> {
+        let recorded = self.record_all(batch, now).await;
+        self.inner.failing.store(recorded.is_err(), Ordering::Relaxed);
+        recorded
+    }
+
+    /// True if the last call to [`Store::record`] failed: readings wait in the journal.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.inner.failing.load(Ordering::Relaxed)
+    }
+
+    async fn record_all(&self, batch: &RecorderBatch, now: Timestamp) -> Result<RecordReport> {
         let mut changes = Vec::new();
+        self.make_room(&batch.rows).await?;
         let mut tx = self.db().begin().await?;
         let mut report = RecordReport { rows: self.write_rows(&mut tx, &batch.rows).await?, ..RecordReport::default() };
         for RecordedEvent { device, event, received_at } in &batch.events {
@@ -257,10 +271,23 @@ impl Store {
     /// # Errors
     /// As [`Store::record`].
     pub async fn store_readings(&self, rows: &[Row]) -> Result<u64> {
+        self.make_room(rows).await?;
         let mut tx = self.db().begin().await?;
         let written = self.write_rows(&mut tx, rows).await?;
         tx.commit().await?;
         Ok(written)
+    }
+
+    /// Makes the partitions that rows go to. Outside of the transaction that writes them, so that nobody waits for it.
+    async fn make_room(&self, rows: &[Row]) -> Result<()> {
+        let Engine::Postgres(pool) = &self.db().write else { return Ok(()) };
+        for (profile, table) in self.wide_tables() {
+            if let Layout::Partitions(partitions) = &table.layout {
+                let times = rows.iter().filter(|row| row.profile == profile).map(|row| at(row.time));
+                partitions.make_room(pool, &table.name, times).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn write_rows(&self, tx: &mut Tx, rows: &[Row]) -> Result<u64> {

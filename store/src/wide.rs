@@ -3,7 +3,12 @@
 //! This is the only place where text becomes SQL. Every name in it is the id of a profile or a channel, which by
 //! construction holds only lower-case letters, digits and `_` ([`model::id`]), and is quoted all the same.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
 
 use model::{ChannelId, Profile, ProfileId, profile::ChannelKind};
 use sqlx::AssertSqlSafe;
@@ -12,6 +17,7 @@ use crate::{
     Result, Store, StoreError,
     copy::Pause,
     db::{Db, Engine, Tx, execute, fetch_all, int, statements},
+    partitions::{self, Layout},
 };
 
 statements! {
@@ -26,14 +32,14 @@ pub(crate) const PING: crate::db::Sql =
 pub(crate) const LOCK_HUB: &str = "SELECT pg_try_advisory_lock($1)";
 /// Present, not merely available: creating an extension that is not preloaded kills the connection (PostgreSQL only).
 const HAS_TIMESCALE: &str = "SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'";
-/// Turns a table into a hypertable, also one with rows in it; does nothing the second time (TimescaleDB only).
-const HYPERTABLE: &str =
-    "SELECT 1 FROM create_hypertable($1::regclass, 'time', if_not_exists => TRUE, migrate_data => TRUE)";
-/// Drops whole chunks (TimescaleDB only).
-pub(crate) const DROP_CHUNKS: &str = "SELECT count(*) FROM drop_chunks($1::regclass, older_than => $2)";
+/// Drops whole chunks between two times (TimescaleDB only).
+pub(crate) const DROP_CHUNKS: &str =
+    "SELECT count(*) FROM drop_chunks($1::regclass, newer_than => $2, older_than => $3)";
 
 /// How many rows back the latest value of a channel is looked for.
 const LATEST_WITHIN_ROWS: u32 = 100_000;
+/// How far back from a device's last row that is, at the most.
+pub(crate) const LATEST_WITHIN: Duration = Duration::from_secs(31 * 86_400);
 /// Rows per statement on SQLite, the most first; a batch is cut into these. The largest also obeys the limit on bound
 /// values in one statement.
 const SQLITE_ROWS: [usize; 3] = [64, 8, 1];
@@ -119,13 +125,26 @@ pub(crate) struct WideTable {
     pub(crate) pause: Pause,
     /// Every column of a device in a span: device, from, to, limit.
     pub(crate) select: Text,
-    /// The time of the row so many rows back: device, how many.
+    /// The time of the device's last row before a time: device, time.
+    pub(crate) newest: Text,
+    /// The time of the row so many rows back: device, time not before which, how many.
     pub(crate) rows_back: Text,
     pub(crate) count: Text,
-    /// Removes a device's rows before a time.
+    /// The next device that has rows, and its oldest time: device before it (SQLite only).
+    pub(crate) next_device: Text,
+    /// Removes a device's oldest rows: device, from, to, how many at most (SQLite only).
     pub(crate) delete: Text,
-    /// The table as PostgreSQL's regclass.
-    pub(crate) regclass: Text,
+    /// The table's name.
+    pub(crate) name: Text,
+    /// How it is cut by time.
+    pub(crate) layout: Layout,
+    /// Until when it was pruned last, in microseconds.
+    pub(crate) pruned_to: AtomicI64,
+}
+
+/// Quotes the name of a partition: a profile's id, a colon and a word or digits.
+pub(crate) fn quote_partition(name: &str) -> String {
+    quote(name)
 }
 
 /// Quotes a name. The ids it is given hold nothing that could end the quotes.
@@ -151,18 +170,21 @@ fn list(names: &[String], each: impl Fn(&str) -> String) -> String {
 }
 
 impl WideTable {
-    fn new(profile: &Profile, postgres: bool) -> Self {
+    fn new(profile: &Profile, postgres: bool, layout: Layout) -> Self {
         let table = table_name(&profile.id, postgres);
         let columns = profile.channels.iter().map(|channel| {
             let name = column_name(&channel.id);
-            // Microseconds since `from`, exact on both engines.
-            let elapsed =
-                if postgres { "(extract(epoch FROM time - $2) * 1000000)::bigint" } else { "(time - $2)" };
+            // PostgreSQL tells when the bucket begins, SQLite which it is: each what it computes without detours.
+            let bucket = if postgres {
+                "date_bin($4::bigint * interval '1 microsecond', time, $2)"
+            } else {
+                "(time - $2) / $4"
+            };
             Column {
                 channel: channel.id.clone(),
                 kind: ColumnKind::of(&channel.kind),
                 buckets: format!(
-                    "SELECT {elapsed} / $4, min({name}), avg({name}), max({name}), count({name}) FROM {table}
+                    "SELECT {bucket}, min({name}), avg({name}), max({name}), count({name}) FROM {table}
                      WHERE device = $1 AND time >= $2 AND time < $3 AND {name} IS NOT NULL GROUP BY 1 ORDER BY 1"
                 )
                 .into(),
@@ -196,10 +218,21 @@ impl WideTable {
                 "SELECT time, seq{all} FROM {table} WHERE device = $1 AND time >= $2 AND time < $3 ORDER BY time LIMIT $4"
             )
             .into(),
-            rows_back: format!("SELECT time FROM {table} WHERE device = $1 ORDER BY time DESC LIMIT 1 OFFSET $2").into(),
+            newest: format!("SELECT time FROM {table} WHERE device = $1 AND time < $2 ORDER BY time DESC LIMIT 1").into(),
+            rows_back: format!(
+                "SELECT time FROM {table} WHERE device = $1 AND time >= $2 ORDER BY time DESC LIMIT 1 OFFSET $3"
+            )
+            .into(),
             count: format!("SELECT count(*) FROM {table}").into(),
-            delete: format!("DELETE FROM {table} WHERE device = $1 AND time < $2").into(),
-            regclass: table.into(),
+            next_device: format!("SELECT device, time FROM {table} WHERE device > $1 ORDER BY device, time LIMIT 1").into(),
+            delete: format!(
+                "DELETE FROM {table} WHERE device = $1 AND time >= $2 AND time < coalesce(min($3,
+                    (SELECT time FROM {table} WHERE device = $1 AND time >= $2 ORDER BY time LIMIT 1 OFFSET $4)), $3)"
+            )
+            .into(),
+            name: table.into(),
+            layout,
+            pruned_to: AtomicI64::new(i64::MIN),
             columns,
         }
     }
@@ -297,19 +330,20 @@ impl Store {
     pub async fn ensure_profile(&self, profile: &Profile) -> Result<()> {
         let postgres = matches!(self.db().write, Engine::Postgres(_));
         let table = table_name(&profile.id, postgres);
+        let layout = match &self.db().write {
+            Engine::Postgres(pool) => {
+                partitions::prepare(pool, &table, self.inner.partition, self.inner.timescale).await?
+            }
+            Engine::Sqlite(_) => Layout::Whole,
+        };
         let mut tx = self.db().begin().await?;
-        let created = if postgres {
-            format!(
-                "CREATE TABLE IF NOT EXISTS {table} (device text COLLATE \"C\" NOT NULL, time timestamptz NOT NULL, \
-                 seq bigint, PRIMARY KEY (device, time))"
-            )
-        } else {
-            format!(
+        if !postgres {
+            let created = format!(
                 "CREATE TABLE IF NOT EXISTS {table} (device TEXT NOT NULL, time INTEGER NOT NULL, seq INTEGER, \
                  PRIMARY KEY (device, time)) STRICT, WITHOUT ROWID"
-            )
-        };
-        ddl(&mut tx, created).await?;
+            );
+            ddl(&mut tx, created).await?;
+        }
         let what = "reading the channels of a profile";
         let stored: Vec<(String, String)> = fetch_all!(&mut tx, what, CHANNELS, profile.id.as_str())?;
         let stored: HashMap<String, String> = stored.into_iter().collect();
@@ -335,14 +369,7 @@ impl Store {
             }
         }
         tx.commit().await?;
-        let table = WideTable::new(profile, postgres);
-        if let (true, Engine::Postgres(pool)) = (self.inner.timescale, &self.db().write) {
-            sqlx::query(HYPERTABLE)
-                .bind(&*table.regclass)
-                .execute(pool)
-                .await
-                .map_err(|source| StoreError::Query { what: "making a hypertable", source })?;
-        }
+        let table = WideTable::new(profile, postgres, layout);
         let mut wide = self.inner.wide.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         wide.insert(profile.id.clone(), Arc::new(table));
         Ok(())
@@ -354,9 +381,10 @@ impl Store {
         wide.get(profile).cloned()
     }
 
-    pub(crate) fn wide_tables(&self) -> Vec<Arc<WideTable>> {
+    /// Every profile's table.
+    pub(crate) fn wide_tables(&self) -> Vec<(ProfileId, Arc<WideTable>)> {
         let wide = self.inner.wide.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        wide.values().cloned().collect()
+        wide.iter().map(|(profile, table)| (profile.clone(), table.clone())).collect()
     }
 
     /// How many rows of readings a profile has. Counts them all: for tests and tools.

@@ -41,7 +41,7 @@ pub struct TestDb {
 pub async fn on_sqlite(test: impl AsyncFnOnce(TestDb)) {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", dir.path().join("store.db").display());
-    run(StoreConfig { url, max_connections: 4 }, test).await;
+    run(StoreConfig { url, max_connections: 4, ..StoreConfig::default() }, test).await;
 }
 
 pub async fn on_postgres(test: impl AsyncFnOnce(TestDb)) {
@@ -52,7 +52,9 @@ pub async fn on_postgres(test: impl AsyncFnOnce(TestDb)) {
     let (path, parameters) = server.split_once('?').map_or((server.as_str(), None), |(a, b)| (a, Some(b)));
     let base = path.rsplit_once('/').unwrap().0;
     let url = format!("{base}/{name}{}", parameters.map(|p| format!("?{p}")).unwrap_or_default());
-    let outcome = AssertUnwindSafe(run(StoreConfig { url, max_connections: 4 }, test)).catch_unwind().await;
+    let outcome = AssertUnwindSafe(run(StoreConfig { url, max_connections: 4, ..StoreConfig::default() }, test))
+        .catch_unwind()
+        .await;
     sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).execute(&mut admin).await.unwrap();
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);

@@ -1,6 +1,7 @@
 //! One suite of behaviours, run on SQLite and on PostgreSQL.
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+mod full_disk;
 mod harness;
 
 mod desk;
@@ -12,6 +13,7 @@ mod outbox;
 mod readings;
 mod registry;
 mod reports;
+mod retention;
 mod watch;
 
 /// Makes two tests of each behaviour, one per engine.

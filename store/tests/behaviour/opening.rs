@@ -82,11 +82,15 @@ async fn a_lost_lock_is_noticed_only_when_it_is_lost(db: TestDb) {
 #[tokio::test]
 async fn a_url_that_cannot_be_used_says_what_to_write() {
     for url in ["", "mysql://x", "sqlite:", "sqlite::memory:", "liftline.db"] {
-        let config = StoreConfig { url: url.to_owned(), max_connections: 1 };
+        let config = StoreConfig { url: url.to_owned(), max_connections: 1, ..StoreConfig::default() };
         let error = Store::open(&config, desk_settings()).await.unwrap_err();
         assert!(error.to_string().contains("sqlite:PATH"), "{url}: {error}");
     }
-    let config = StoreConfig { url: "postgres://me:secret@127.0.0.1:1/x".to_owned(), max_connections: 1 };
+    let config = StoreConfig {
+        url: "postgres://me:secret@127.0.0.1:1/x".to_owned(),
+        max_connections: 1,
+        ..StoreConfig::default()
+    };
     let error = Store::open(&config, desk_settings()).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");

@@ -19,7 +19,6 @@ on_both_engines!(
     numbers_are_condensed_for_charts,
     other_channels_are_shown_by_their_changes,
     the_latest_values_are_found_wherever_they_are,
-    old_readings_are_removed,
     two_writers_do_not_block_each_other_for_ever,
     any_order_of_any_cut_stores_the_same,
 );
@@ -197,21 +196,6 @@ async fn the_latest_values_are_found_wherever_they_are(db: TestDb) {
         [(channel("speed"), start() + secs(499), Value::Number(499.0)), (channel("mode"), start(), text("inspection"))];
     assert_eq!(latest, expected);
     assert!(db.store.latest(world.org, &device_id("lift-2")).await.unwrap().is_empty());
-}
-
-async fn old_readings_are_removed(db: TestDb) {
-    let world = world(&db).await;
-    let batch = store::RecorderBatch {
-        rows: (0..10u64).map(|i| row("lift-1", start() + secs(i), None, &[("speed", Value::Number(1.0))])).collect(),
-        seen: [(device_id("lift-1"), start() + secs(10))].into(),
-        ..store::RecorderBatch::default()
-    };
-    db.store.record(&batch, start()).await.unwrap();
-    let retention = store::Retention { readings: Some(secs(5)), ..store::Retention::default() };
-    assert_eq!(db.store.prune(&store::Retention::default(), start() + secs(10)).await.unwrap(), 0);
-    assert_eq!(db.store.prune(&retention, start() + secs(10)).await.unwrap(), 5);
-    let left = db.store.readings(world.org, &device_id("lift-1"), start(), start() + secs(99), 99).await.unwrap();
-    assert_eq!(left.first().unwrap().time, start() + secs(5));
 }
 
 async fn two_writers_do_not_block_each_other_for_ever(db: TestDb) {

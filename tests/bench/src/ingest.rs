@@ -8,7 +8,7 @@ mod load;
 pub mod node_red;
 mod probes;
 pub mod reference;
-mod servers;
+pub mod servers;
 mod table;
 mod usage;
 mod watched;

@@ -4,6 +4,7 @@ mod engines_part;
 mod ingest;
 mod journal_part;
 mod lifts;
+mod queries;
 mod report;
 mod store_part;
 
@@ -40,6 +41,8 @@ enum Part {
     Ingest(Box<ingest::Options>),
     /// Connects a whole fleet to the front door at once.
     Connections(ingest::connections::Options),
+    /// Fills both databases with readings and asks what the board asks.
+    Queries(queries::Options),
     /// Runs the minimal reference of the part `ingest`; that part starts it.
     #[command(hide = true)]
     Reference {
@@ -78,6 +81,7 @@ fn main() -> anyhow::Result<()> {
             Part::Store => store_part::run(&dir, entries(store_part::ENTRIES))?,
             Part::Ingest(options) => ingest::run(&dir, &options)?,
             Part::Connections(options) => ingest::connections::run(&dir, &options)?,
+            Part::Queries(options) => queries::run(&dir, &options)?,
             Part::Reference { port, url } => {
                 let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
                 runtime.block_on(ingest::reference::run(port, &url))?;

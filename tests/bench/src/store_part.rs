@@ -53,7 +53,7 @@ pub fn run(dir: &Path, entries: u64) -> anyhow::Result<()> {
 
 /// Rows and tickets a second.
 async fn measure(engine: &str, url: &str, entries: u64) -> anyhow::Result<(f64, f64)> {
-    let config = StoreConfig { url: url.to_owned(), max_connections: 4 };
+    let config = StoreConfig { url: url.to_owned(), max_connections: 4, ..StoreConfig::default() };
     let desk = DeskSettings { policies: desk::Policies::default(), public_url: "https://bench.example.org".to_owned() };
     let store = Store::open(&config, desk).await?;
     let (lifts, devices) = prepare(&store, entries).await?;

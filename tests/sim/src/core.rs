@@ -61,8 +61,11 @@ pub struct Core {
 impl Core {
     /// Opens what is in the folder, or begins there.
     pub async fn open(dir: TempDir, clock: Arc<ManualClock>, profiles: &[LoadedProfile]) -> anyhow::Result<Self> {
-        let config =
-            StoreConfig { url: format!("sqlite:{}", dir.path().join("store.db").display()), max_connections: 2 };
+        let config = StoreConfig {
+            url: format!("sqlite:{}", dir.path().join("store.db").display()),
+            max_connections: 2,
+            ..StoreConfig::default()
+        };
         let desk =
             DeskSettings { policies: desk::Policies::default(), public_url: "https://lifts.example.org".to_owned() };
         let store = Store::open(&config, desk).await.context("opening the store")?;
