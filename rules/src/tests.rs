@@ -3,6 +3,7 @@
 mod arrival;
 mod entrapment;
 mod expressions;
+mod pains;
 mod properties;
 mod rules;
 mod scenarios;
