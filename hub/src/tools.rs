@@ -9,6 +9,7 @@ pub mod export;
 pub mod lab;
 pub mod organisation;
 pub mod outages;
+pub mod quiet;
 pub mod rul;
 pub mod rules;
 pub mod series;

@@ -18,7 +18,7 @@ use predict::backtest::{self, Failure, Options};
 
 use crate::{
     config::Config,
-    tools::{all_problems, benchmarks, lab},
+    tools::{all_problems, benchmarks, lab, quiet},
 };
 
 /// Options of `liftline backtest`.
@@ -45,6 +45,9 @@ pub struct Backtest {
     /// The laboratory of --protocol sim.
     #[command(flatten)]
     pub lab: lab::LabOptions,
+    /// The lifts of --protocol quiet.
+    #[command(flatten)]
+    pub quiet: quiet::QuietOptions,
     /// The spans of --protocol wmata.
     #[command(flatten)]
     pub outages: wmata::OutageOptions,
@@ -59,6 +62,8 @@ pub enum Protocol {
     Skab,
     /// Simulated failures of lifts; no --data.
     Sim,
+    /// Healthy lifts in their daily traffic: every alert of a rule is a false one; no --data.
+    Quiet,
     /// Failures from an outage log: a folder with units.csv and unit_statuses*.csv.
     Wmata,
 }
@@ -89,6 +94,7 @@ impl Backtest {
             Some(Protocol::Nab) => benchmarks::nab(self.folder()?),
             Some(Protocol::Skab) => benchmarks::skab(self.folder()?),
             Some(Protocol::Sim) => lab::run(&Config::profiles(&self.profiles).map_err(all_problems)?, &self.lab),
+            Some(Protocol::Quiet) => quiet::run(&Config::profiles(&self.profiles).map_err(all_problems)?, &self.quiet),
             Some(Protocol::Wmata) => self.outages.run(self.folder()?, self.horizon.unwrap_or(DAY_AHEAD)),
             None => self.replay(),
         }

@@ -181,7 +181,15 @@ fn live(loaded: &LoadedProfile, unit: Unit) -> anyhow::Result<(Life, Vec<Found>)
     Ok((life, found))
 }
 
-fn entry(device: &Device, report: Report, names: &mut BTreeMap<String, ChannelId>) -> anyhow::Result<Option<Entry>> {
+/// A report as the journal would bring it; `None` for what no rule looks at. `names` keeps channel ids.
+///
+/// # Errors
+/// If the report names something that cannot be a channel.
+pub(super) fn entry(
+    device: &Device,
+    report: Report,
+    names: &mut BTreeMap<String, ChannelId>,
+) -> anyhow::Result<Option<Entry>> {
     let (time, body) = match report {
         Report::Telemetry { time, values } => {
             let mut named = Vec::with_capacity(values.len());

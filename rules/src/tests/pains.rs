@@ -74,11 +74,7 @@ fn absence_of_the_event_clears_it() {
 fn late_data_is_no_news() {
     let hot = rule("when = 'temp_c > 50'\nclear_when = 'temp_c < 40'");
     check(&hot, &[(100.0, values("temp_c=20")), (101.0, late("temp_c=90", 60.0)), (200.0, Tick)], &[]);
-    check(
-        &hot,
-        &[(100.0, values("temp_c=60")), (101.0, late("temp_c=20", 60.0)), (200.0, Tick)],
-        &["01:40 raised r"],
-    );
+    check(&hot, &[(100.0, values("temp_c=60")), (101.0, late("temp_c=20", 60.0)), (200.0, Tick)], &["01:40 raised r"]);
     let told = rule("event = { codes = [\"fault\"], clear_codes = [\"fixed\"] }");
     check(
         &told,

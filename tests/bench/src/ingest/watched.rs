@@ -117,7 +117,9 @@ impl Watched {
     pub async fn bytes(&mut self) -> anyhow::Result<i64> {
         let table = self.table();
         let sqlite = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()".to_owned();
-        self.number(format!("SELECT pg_total_relation_size('{table}')"), sqlite).await
+        let parts = format!("SELECT sum(pg_total_relation_size(relid))::bigint FROM pg_partition_tree('{table}')");
+        let whole = format!("SELECT coalesce(({parts}), pg_total_relation_size('{table}'))");
+        self.number(whole, sqlite).await
     }
 }
 
