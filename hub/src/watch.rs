@@ -193,6 +193,7 @@ impl Watch {
     /// Takes some entries of each lane and looks at the clock.
     fn step(&self, state: &mut State) -> anyhow::Result<usize> {
         let directory = self.directory.borrow().clone();
+        let found_before = state.owed.changes.len();
         let mut entries = self.next(state)?;
         while entries.is_empty()
             && let Some(seam) = state.trail.ahead()
@@ -230,6 +231,7 @@ impl Watch {
         {
             self.look(state, &directory);
         }
+        set_trials_aside(&mut state.owed.changes, found_before);
         Ok(read)
     }
 
@@ -460,6 +462,21 @@ impl Watch {
 }
 
 /// Counts and names what came too late for the rules to take it in its place.
+/// Tells what rules on trial found since `from`, and takes it out: nobody is called for it.
+fn set_trials_aside(changes: &mut Vec<AlertChange>, from: usize) {
+    for change in changes.extract_if(from.., |change| change.alert().evidence.dry_run) {
+        let (alert, what) = match &change {
+            AlertChange::Raised(alert) => (alert, "raised"),
+            AlertChange::Cleared(alert) => (alert, "cleared"),
+        };
+        let rule = alert.rule.to_string();
+        counter!("liftline_dry_run_alerts_total", "rule" => rule, "change" => what).increment(1);
+        info!(rule.id = %alert.rule, device.id = %alert.device, alert.raised_at = %alert.raised_at,
+            alert.cleared_at = alert.cleared_at.map(tracing::field::display),
+            "a rule on trial would have {what} an alert: {}", alert.evidence.summary.en);
+    }
+}
+
 fn tell_late(rules: &mut Engine) {
     counter!("liftline_rules_late_total").absolute(rules.counts().late);
     for late in rules.take_late() {
@@ -481,4 +498,47 @@ fn apply(state: &mut State, directory: &Directory, entry: &Entry) {
     };
     state.rules.apply(device, entry, &mut state.owed.changes);
     state.predictor.apply(device, entry, &mut state.owed.changes);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use model::{ChannelId, Device, DeviceId, OrgId, Profile, Sample, SiteId, Value};
+    use rules::Ruleset;
+
+    use super::*;
+
+    /// One rule in earnest and the same on trial.
+    const PROFILE: &str = "[profile]\nid = \"fan\"\nname = { en = \"Fan\", zh = \"风机\" }\nversion = 1\n\
+        [[channels]]\nid = \"speed\"\nname = { en = \"Speed\", zh = \"转速\" }\ntype = \"number\"\nunit = \"1/min\"\nrange = [0.0, 9000.0]\n\
+        [[rules]]\nid = \"fast\"\ntitle = { en = \"Fast\", zh = \"快\" }\nsource = \"a test\"\nseverity = \"minor\"\nticket = \"breakdown\"\nwhen = 'speed > 50'\n\
+        [[rules]]\nid = \"faster\"\ntitle = { en = \"Fast\", zh = \"快\" }\nsource = \"a test\"\nseverity = \"minor\"\nticket = \"breakdown\"\nwhen = 'speed > 50'\ndry_run = true\n";
+
+    #[test]
+    fn nobody_is_called_for_a_rule_on_trial() {
+        let profile = Profile::parse(Path::new("fan.toml"), PROFILE).unwrap();
+        let mut engine = Engine::new();
+        engine.load(Arc::new(Ruleset::compile(&profile).unwrap()));
+        let device = Device {
+            id: DeviceId::new("fan-1").unwrap(),
+            org: OrgId(uuid::Uuid::nil()),
+            site: SiteId(uuid::Uuid::nil()),
+            profile: profile.id.clone(),
+            name: "Fan".to_owned(),
+            plate: None,
+        };
+        let mut changes = Vec::new();
+        for (second, speed) in [(1, 70.0), (2, 10.0)] {
+            let time = Timestamp::from_secs(1_767_225_600 + second);
+            let values = vec![(ChannelId::new("speed").unwrap(), Value::Number(speed))];
+            let body = Body::Sample(Sample { time, seq: None, values });
+            let entry = Entry { device: Some(device.id.clone()), received_at: time, body };
+            engine.apply(&device, &entry, &mut changes);
+        }
+        assert_eq!(changes.len(), 4);
+        set_trials_aside(&mut changes, 0);
+        let rules: Vec<_> = changes.iter().map(|change| change.alert().rule.as_str()).collect();
+        assert_eq!(rules, ["fast", "fast"]);
+    }
 }

@@ -181,6 +181,9 @@ pub struct Evidence {
     /// the condition did not hold: it was withdrawn, nobody was released.
     #[serde(default)]
     pub withdrawn: bool,
+    /// True if its rule is on trial: it is told in the log and counted, and nobody is called.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// One thing that an alert rests on.

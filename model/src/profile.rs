@@ -244,6 +244,8 @@ pub struct Rule {
     pub scope: Scope,
     /// True if it may never be silenced, inhibited, throttled or delayed.
     pub life_safety: bool,
+    /// True if it is on trial: what it finds is told in the log and counted, and nobody is called.
+    pub dry_run: bool,
     /// What must hold.
     pub condition: Condition,
     /// While this is known to hold the rule is not raised (an inhibition); never set on a life-safety rule.

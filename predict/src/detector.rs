@@ -294,6 +294,7 @@ impl Watch {
             clears_when: words::clears_within(context, self.level - limit / 2.0, self.level + limit / 2.0),
             forecast: None,
             withdrawn: false,
+            dry_run: false,
         };
         let kind = Kind {
             rule: &shift.detector.id,

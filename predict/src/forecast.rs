@@ -202,6 +202,7 @@ impl ForecastState {
             clears_when: words::clears_without_trend(context),
             forecast: Some(expected),
             withdrawn: false,
+            dry_run: false,
         };
         let kind = Kind {
             rule: &forecast.id,

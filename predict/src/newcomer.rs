@@ -158,6 +158,7 @@ fn alert(
         clears_when: words::clears_when_calm(context),
         forecast: None,
         withdrawn: false,
+        dry_run: false,
     };
     let kind = Kind {
         rule: &detector.id,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{detector::DetectorState, forecast::ForecastState, newcomer::NewcomerState};
 
 /// Raised whenever the shape of [`Saved`] changes.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -59,6 +59,7 @@ pub(crate) fn of_raising(watch: &Watch, compiled: &Compiled, since: i64, now: i6
         clears_when: clears_when(watch, compiled),
         forecast: None,
         withdrawn: false,
+        dry_run: compiled.rule.dry_run,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Raised whenever the shape of [`Saved`] changes.
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]

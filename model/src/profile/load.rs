@@ -382,6 +382,13 @@ impl Names<'_> {
                 "remove unless, or make what it says part of the condition",
             ));
         }
+        if raw.life_safety && raw.dry_run {
+            return Err(self.source.error(
+                start,
+                format!("the life-safety rule \"{}\" must call people, not be on trial", raw.id),
+                "remove dry_run; or remove life_safety for as long as the rule is on trial",
+            ));
+        }
         Ok(Rule {
             condition,
             unless: raw.unless.map(|text| self.source.locate(text)),
@@ -393,6 +400,7 @@ impl Names<'_> {
             ticket: raw.ticket,
             scope: raw.scope,
             life_safety: raw.life_safety,
+            dry_run: raw.dry_run,
             hold: raw.hold.unwrap_or_default(),
             clear_when: raw.clear_when.map(|text| self.source.locate(text)),
             clear_for: raw.clear_for.unwrap_or_default(),
@@ -520,6 +528,16 @@ mod tests {
         assert_eq!(
             error(&format!("{rule}life_safety = true\n")),
             "pump.toml:18: the life-safety rule \"r\" must never be inhibited; remove unless, or make what it says part of the condition"
+        );
+    }
+
+    #[test]
+    fn a_life_safety_rule_is_never_on_trial() {
+        let rule = "[[rules]]\nid = \"r\"\ntitle = { en = \"x\", zh = \"x\" }\nsource = \"x\"\nseverity = \"minor\"\nticket = \"breakdown\"\nwhen = \"true\"\ndry_run = true\n";
+        assert!(Profile::parse(Path::new("pump.toml"), &format!("{HEAD}{rule}")).unwrap().rules[0].dry_run);
+        assert_eq!(
+            error(&format!("{rule}life_safety = true\n")),
+            "pump.toml:11: the life-safety rule \"r\" must call people, not be on trial; remove dry_run; or remove life_safety for as long as the rule is on trial"
         );
     }
 

@@ -120,6 +120,8 @@ pub(super) struct RawRule {
     pub(super) scope: Scope,
     #[serde(default)]
     pub(super) life_safety: bool,
+    #[serde(default)]
+    pub(super) dry_run: bool,
     pub(super) when: Option<Spanned<String>>,
     pub(super) absence: Option<RawAbsence>,
     pub(super) event: Option<RawEventCondition>,

@@ -450,3 +450,20 @@ fn devices_without_rules_are_ignored() {
     let none: &[(f64, What)] = &[];
     check(&profile, none, &[]);
 }
+
+#[test]
+fn a_rule_on_trial_says_so() {
+    let profile = rule("when = 'temp_c > 120'\ndry_run = true");
+    let mut bench = Bench::new(&profile);
+    bench.step(0.0, &values("temp_c=130"));
+    bench.step(1.0, &values("temp_c=20"));
+    assert_eq!(bench.lines(), ["00:00 raised r", "00:01 cleared r"]);
+    assert!(bench.out.iter().all(|change| change.alert().evidence.dry_run));
+    // In earnest from the next alert on; one that stands ends as it began.
+    bench.out.clear();
+    bench.step(2.0, &values("temp_c=130"));
+    bench.load(&rule("when = 'temp_c > 120'"));
+    bench.step(3.0, &values("temp_c=20"));
+    bench.step(4.0, &values("temp_c=130"));
+    assert_eq!(bench.out.iter().map(|change| change.alert().evidence.dry_run).collect::<Vec<_>>(), [true, true, false]);
+}

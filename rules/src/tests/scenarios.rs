@@ -16,6 +16,8 @@ use crate::Ruleset;
 
 /// What a trapped person may have to wait for the alert after the last signal that is needed, in seconds.
 const ENTRAPMENT_WITHIN: f64 = 5.0;
+/// How long after its last line a scenario goes on: other alerts are told once their messages are in order.
+const AFTERWARDS: f64 = 12.0;
 
 /// A file of scenarios.
 #[derive(Debug, Deserialize)]
@@ -40,7 +42,7 @@ struct Scenario {
     needed: Option<f64>,
     /// Lines of a time and what is sent then: values, `@state`, `!event`, `online`, `offline`.
     send: String,
-    /// When it ends; [`ENTRAPMENT_WITHIN`] after the last line if absent.
+    /// When it ends; [`AFTERWARDS`] after the last line if absent.
     until: Option<f64>,
     /// `rule by second`: every rule that must raise an alert, and by when.
     raised: Vec<String>,
@@ -80,14 +82,14 @@ impl Scenario {
     }
 
     fn end(&self, script: &[(f64, What)]) -> f64 {
-        self.until.unwrap_or_else(|| script.last().unwrap().0 + ENTRAPMENT_WITHIN)
+        self.until.unwrap_or_else(|| script.last().unwrap().0 + AFTERWARDS)
     }
 
     /// Everything that is not as it must be.
-    fn problems(&self, found: &[AlertChange]) -> Vec<String> {
+    fn problems(&self, found: &[Told]) -> Vec<String> {
         let mut problems = Vec::new();
         let seconds = |time: model::Timestamp| (time.as_micros() - START) as f64 / 1e6;
-        let raised = found.iter().filter_map(|change| match change {
+        let raised = found.iter().filter_map(|told| match &told.change {
             AlertChange::Raised(alert) => Some(&**alert),
             AlertChange::Cleared(_) => None,
         });
@@ -110,7 +112,7 @@ impl Scenario {
             }
         }
         for (rule, by) in self.cleared.iter().map(|text| expectation(text)) {
-            let over = found.iter().any(|change| match change {
+            let over = found.iter().any(|told| match &told.change {
                 AlertChange::Cleared(alert) => {
                     alert.rule.as_str() == rule && alert.cleared_at.is_some_and(|at| seconds(at) <= by)
                 }
@@ -121,12 +123,16 @@ impl Scenario {
             }
         }
         for rule in &self.not_cleared {
-            if found.iter().any(|change| matches!(change, AlertChange::Cleared(alert) if alert.rule.as_str() == rule)) {
+            let ends = |told: &Told| matches!(&told.change, AlertChange::Cleared(alert) if alert.rule.as_str() == rule);
+            if found.iter().any(ends) {
                 problems.push(format!("{rule} was cleared"));
             }
         }
-        let entrapment = raised.iter().filter(|alert| alert.kind == TicketKind::Entrapment);
-        match (self.inside, self.needed, entrapment.map(|alert| seconds(alert.raised_at)).reduce(f64::min)) {
+        // What counts is when it was told, not which time it speaks of.
+        let entrapment = found
+            .iter()
+            .filter(|told| matches!(&told.change, AlertChange::Raised(alert) if alert.kind == TicketKind::Entrapment));
+        match (self.inside, self.needed, entrapment.map(|told| told.at).reduce(f64::min)) {
             (true, Some(needed), Some(at)) if at <= needed + ENTRAPMENT_WITHIN => {}
             (true, Some(_), Some(at)) => problems.push(format!("the entrapment was found only at {at}")),
             (true, Some(_), None) => problems.push("the entrapment was not found".to_owned()),
@@ -154,15 +160,24 @@ fn expectation(text: &str) -> (&str, f64) {
     (rule, by.parse().unwrap())
 }
 
+/// What was found, and when it was told.
+struct Told {
+    at: f64,
+    change: AlertChange,
+}
+
 /// Runs a script until `end`, with the clock looked at often; every message is delivered `copies` times.
-fn run(rules: &Arc<Ruleset>, script: &[(f64, What)], end: f64, copies: usize) -> Vec<AlertChange> {
+fn run(rules: &Arc<Ruleset>, script: &[(f64, What)], end: f64, copies: usize) -> Vec<Told> {
     let mut bench = Bench::with_rules(Arc::clone(rules));
+    let mut told = Vec::new();
+    let mut tell = |bench: &mut Bench, at: f64| told.extend(bench.out.drain(..).map(|change| Told { at, change }));
     let pace = (end / 500.0).max(0.5);
     let mut clock = script[0].0;
     for (seconds, what) in script {
         while clock + pace < *seconds {
             clock += pace;
             bench.step(clock, &Tick);
+            tell(&mut bench, clock);
         }
         clock = *seconds;
         let first = entry(&bench.device.id, *seconds, what).unwrap();
@@ -171,12 +186,14 @@ fn run(rules: &Arc<Ruleset>, script: &[(f64, What)], end: f64, copies: usize) ->
             let received_at = first.received_at + Duration::from_millis(40 * copy as u64);
             bench.engine.apply(&bench.device, &Entry { received_at, ..first.clone() }, &mut bench.out);
         }
+        tell(&mut bench, clock);
     }
     while clock < end {
         clock = (clock + pace).min(end);
         bench.step(clock, &Tick);
+        tell(&mut bench, clock);
     }
-    bench.out
+    told
 }
 
 fn files() -> Vec<PathBuf> {
