@@ -48,6 +48,8 @@ pub struct Profile {
     pub version: u32,
     /// How much later than a later message an earlier one may come and still be taken in its place.
     pub lateness: Duration,
+    /// How long a device may be silent for what it said last to be still taken as so; `None`: for ever.
+    pub gap: Option<Duration>,
     /// The file it was read from.
     #[serde(skip)]
     pub file: PathBuf,

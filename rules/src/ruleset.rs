@@ -10,6 +10,7 @@ use model::{
 use crate::{
     compile,
     program::{Followed, Moment, Truth},
+    watch::{NEVER, Phase},
     windows::Source,
 };
 
@@ -77,6 +78,17 @@ impl Compiled {
         self.rule.life_safety && !self.is_contact()
     }
 
+    /// Where the rule stands once the device has been silent for too long: of a condition nobody knows whether it went on
+    /// to hold. Rules for life safety are raised all the same: a controller may fall silent with a person in the car.
+    pub(crate) fn after_gap(&self, phase: Phase) -> Phase {
+        match (&self.test, phase) {
+            (Test::Event { .. } | Test::Absence { .. }, phase) => phase,
+            (_, Phase::Pending { .. }) if !self.rule.life_safety => Phase::Idle,
+            (_, Phase::Clearing { alert, .. }) => Phase::Raised { alert },
+            (_, phase) => phase,
+        }
+    }
+
     /// Every expression of the rule.
     fn expressions(&self) -> impl Iterator<Item = &Truth> {
         let (when, signals): (Option<&Truth>, &[(Truth, f64)]) = match &self.test {
@@ -116,6 +128,8 @@ pub struct Ruleset {
     pub(crate) urgent: RuleSet,
     /// How much later than a later message an earlier one may come and still be taken in its place.
     pub(crate) lateness_us: i64,
+    /// After a longer silence holding times begin anew; `NEVER` if none is too long.
+    pub(crate) gap_us: i64,
 }
 
 /// What a changed value touches.
@@ -163,6 +177,9 @@ impl RuleSet {
     }
 }
 
+/// The shortest silence that may count as a gap: devices report every ten seconds or so.
+const SHORTEST_GAP: std::time::Duration = std::time::Duration::from_secs(30);
+
 impl Ruleset {
     /// Compiles the rules of a profile and checks them against its channels and events.
     ///
@@ -170,6 +187,14 @@ impl Ruleset {
     /// The first [`ProfileError`] found, with file, line and remedy.
     pub fn compile(profile: &Profile) -> Result<Self, ProfileError> {
         check_size(profile)?;
+        if profile.gap.is_some_and(|gap| gap < SHORTEST_GAP) {
+            let message = "\"gap\" is shorter than the pause between two messages may be";
+            return Err(profile.error(
+                1,
+                message,
+                "write gap = \"1m\" or longer, several times the interval of the reports",
+            ));
+        }
         compile::check_derived(profile)?;
         let index = |position: usize| u16::try_from(position).expect("bounded by check_size");
         let event_index: HashMap<String, u16> =
@@ -191,6 +216,7 @@ impl Ruleset {
             contact_rules: (0..rules.len()).filter(|i| rules[*i].is_contact()).map(index).collect(),
             urgent: RuleSet::default(),
             lateness_us: micros(profile.lateness),
+            gap_us: profile.gap.map_or(NEVER, micros),
             channels: profile.channels.clone(),
             events: profile.events.clone(),
             rules,

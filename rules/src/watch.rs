@@ -186,6 +186,12 @@ impl Watch {
 
     fn take(&mut self, reported: &Reported, now: i64, step: &mut Step<'_>) {
         let ruleset = step.ruleset;
+        if let (Some(said), Some(clock)) = (reported.said, self.clock)
+            && said.at.saturating_sub(clock.event) > ruleset.gap_us
+        {
+            self.forget_holding(ruleset);
+            self.fresh = true;
+        }
         self.facts.hold_latches(now);
         let mut touched = RuleSet::default();
         let mut latches = false;
@@ -246,6 +252,18 @@ impl Watch {
         while self.next_due <= now {
             self.evaluate_due(self.next_due, step);
         }
+    }
+
+    /// The device was silent for longer than what it said last may be trusted: what was on its way begins anew.
+    fn forget_holding(&mut self, ruleset: &Ruleset) {
+        for (progress, compiled) in self.rules.iter_mut().zip(&ruleset.rules) {
+            progress.phase = compiled.after_gap(std::mem::replace(&mut progress.phase, Phase::Idle));
+        }
+    }
+
+    /// True if the device has been silent for longer than what it said last may be trusted.
+    fn is_cut_off(&self, now: i64, ruleset: &Ruleset) -> bool {
+        self.clock.is_some_and(|clock| now.saturating_sub(clock.event) > ruleset.gap_us)
     }
 
     /// Silence during which the hub itself did not listen is none.
@@ -340,7 +358,10 @@ impl Watch {
     /// Moves one rule as far as it goes at `now`.
     fn evaluate(&mut self, rule: usize, now: i64, step: &mut Step<'_>) {
         let compiled = &step.ruleset.rules[rule];
-        let before = std::mem::replace(&mut self.rules[rule].phase, Phase::Idle);
+        let mut before = std::mem::replace(&mut self.rules[rule].phase, Phase::Idle);
+        if self.is_cut_off(now, step.ruleset) {
+            before = compiled.after_gap(before);
+        }
         let phase = match before {
             Phase::Idle => match self.onset(rule, compiled, now) {
                 Some(since) => self.pending(compiled, since, now, step),

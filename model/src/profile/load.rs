@@ -105,6 +105,7 @@ impl Profile {
             name: raw.profile.name,
             version: raw.profile.version,
             lateness: raw.profile.lateness.unwrap_or_default(),
+            gap: raw.profile.gap,
             file: file.to_owned(),
             channels,
             derived,

@@ -36,6 +36,8 @@ pub(super) struct RawProfile {
     pub(super) version: u32,
     #[serde(default, with = "duration::option")]
     pub(super) lateness: Option<Duration>,
+    #[serde(default, with = "duration::option")]
+    pub(super) gap: Option<Duration>,
 }
 
 #[derive(Deserialize)]

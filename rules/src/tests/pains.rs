@@ -96,3 +96,34 @@ fn durations_are_those_of_the_device() {
     bench.step(500.1, &Tick);
     assert_eq!(bench.lines().len(), 1, "{:?}", bench.lines());
 }
+
+/// A condition that held before a gap and holds after it did not last through it for all that is known (thingsboard
+/// #10590, #14210): with a `gap` in the profile holding begins anew.
+#[test]
+fn a_duration_does_not_run_through_a_gap() {
+    let with_gap = |rest: &str, dangerous: &str| {
+        let mut profile = rule(&format!("{rest}\n{dangerous}"));
+        profile.gap = Some(std::time::Duration::from_secs(120));
+        profile
+    };
+    let hot = "when = 'temp_c > 50'\nfor = \"5m\"\nclear_when = 'temp_c < 40'\nclear_for = \"5m\"";
+    let every = |from: u32, to: u32, text: &str| -> Vec<_> {
+        (from..=to).step_by(60).map(|second| (f64::from(second), values(text))).collect()
+    };
+    let script = [
+        every(0, 120, "temp_c=60"),
+        // Half an hour of silence: it is not known to have gone on.
+        vec![(900.0, Tick)],
+        every(2000, 2300, "temp_c=60"),
+        every(2360, 2420, "temp_c=20"),
+        // Nor is it known to have been over for long enough.
+        vec![(3000.0, Tick)],
+        every(4000, 4300, "temp_c=20"),
+    ]
+    .concat();
+    check(&with_gap(hot, ""), &script, &["38:20 raised r", "71:40 cleared r"]);
+    check(&rule(hot), &script, &["05:00 raised r", "44:20 cleared r"]);
+    // A person may be in the car of a controller that has fallen silent.
+    let urgent = with_gap("when = 'temp_c > 50'\nfor = \"5m\"", "life_safety = true");
+    check(&urgent, &[(0.0, values("temp_c=60")), (900.0, Tick)], &["05:00 raised r"]);
+}
