@@ -461,7 +461,6 @@ impl Watch {
     }
 }
 
-/// Counts and names what came too late for the rules to take it in its place.
 /// Tells what rules on trial found since `from`, and takes it out: nobody is called for it.
 fn set_trials_aside(changes: &mut Vec<AlertChange>, from: usize) {
     for change in changes.extract_if(from.., |change| change.alert().evidence.dry_run) {
@@ -477,6 +476,7 @@ fn set_trials_aside(changes: &mut Vec<AlertChange>, from: usize) {
     }
 }
 
+/// Counts and names what came too late for the rules to take it in its place.
 fn tell_late(rules: &mut Engine) {
     counter!("liftline_rules_late_total").absolute(rules.counts().late);
     for late in rules.take_late() {

@@ -92,10 +92,6 @@ impl Tracked {
         if let Some(said) = reported.said
             && self.front.is_none_or(|front| said.at > front.event)
         {
-            // After a silence: time has passed beyond what was said, but no message has. What comes now is in order, and
-            // has its own time.
-            let before = self.front.map_or(i64::MIN, |front| front.event);
-            self.settled_to = self.settled_to.min(said.at.saturating_sub(lateness).max(before));
             self.front = Some(ClockPair { event: said.at, hub });
         }
         if lateness == 0 {

@@ -362,6 +362,13 @@ impl Watch {
         if self.is_cut_off(now, step.ruleset) {
             before = compiled.after_gap(before);
         }
+        // Nobody was called for what the rule found on trial: in earnest it is found anew.
+        if let Phase::Raised { alert } | Phase::Clearing { alert, .. } = &before
+            && alert.evidence.dry_run
+            && !compiled.rule.dry_run
+        {
+            before = Phase::Idle;
+        }
         let phase = match before {
             Phase::Idle => match self.onset(rule, compiled, now) {
                 Some(since) => self.pending(compiled, since, now, step),

@@ -459,11 +459,17 @@ fn a_rule_on_trial_says_so() {
     bench.step(1.0, &values("temp_c=20"));
     assert_eq!(bench.lines(), ["00:00 raised r", "00:01 cleared r"]);
     assert!(bench.out.iter().all(|change| change.alert().evidence.dry_run));
-    // In earnest from the next alert on; one that stands ends as it began.
+    // Taken off trial while the condition stands: now people are called for it.
     bench.out.clear();
     bench.step(2.0, &values("temp_c=130"));
-    bench.load(&rule("when = 'temp_c > 120'"));
-    bench.step(3.0, &values("temp_c=20"));
-    bench.step(4.0, &values("temp_c=130"));
-    assert_eq!(bench.out.iter().map(|change| change.alert().evidence.dry_run).collect::<Vec<_>>(), [true, true, false]);
+    let mut earnest = rule("when = 'temp_c > 120'");
+    earnest.version += 1;
+    bench.load(&earnest);
+    bench.step(3.0, &values("temp_c=130"));
+    bench.step(4.0, &values("temp_c=20"));
+    assert_eq!(bench.lines(), ["00:02 raised r", "00:03 raised r", "00:04 cleared r"]);
+    assert_eq!(
+        bench.out.iter().map(|change| change.alert().evidence.dry_run).collect::<Vec<_>>(),
+        [true, false, false]
+    );
 }

@@ -1,7 +1,7 @@
 //! What must hold of every run.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -32,8 +32,6 @@ const MANY: u32 = 1_000_000;
 const PROMPT: Duration = Duration::from_secs(5);
 /// How much later than in truth the first signal of people shut in may come.
 const TELLING: Duration = Duration::from_secs(2);
-/// How far back what a killed hub had not settled yet may reach: the lateness of the profile, and how late messages come.
-const UNSETTLED: Duration = Duration::from_secs(35);
 /// People let out within this time need no alert.
 const BRIEF: Duration = Duration::from_secs(10);
 /// A hub that was away longer does not hold the silence against the devices.
@@ -126,19 +124,14 @@ pub fn rewritten(before: &[Alert], after: &[Alert], until: Timestamp, open: bool
     let mut say = |alert: &Alert, what: &str| {
         findings.push(format!("{} {} of {}: {what} by a crash at {until}", alert.device, alert.rule, alert.raised_at));
     };
-    let withdrawn: HashSet<_> = after.iter().filter(|a| a.evidence.withdrawn).map(|alert| alert.id).collect();
-    // What was heard shortly before waits to be put in order, and may be about a time before that.
-    let settled = until - UNSETTLED;
     for alert in before {
         match now_known.get(&alert.id) {
             None => say(alert, "lost"),
-            Some(end) if *end == alert.cleared_at || open || end.is_some_and(|end| end > settled) => {}
-            // It was told before its time was settled.
-            Some(_) if alert.cleared_at.is_none() && withdrawn.contains(&alert.id) => {}
+            Some(end) if *end == alert.cleared_at || open || end.is_some_and(|end| end > until) => {}
             Some(_) => say(alert, "ended otherwise"),
         }
     }
-    for alert in after.iter().filter(|alert| !open && alert.raised_at <= settled && !known.contains_key(&alert.id)) {
+    for alert in after.iter().filter(|alert| !open && alert.raised_at <= until && !known.contains_key(&alert.id)) {
         say(alert, "raised");
     }
     findings
