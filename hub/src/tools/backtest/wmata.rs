@@ -97,10 +97,21 @@ impl OutageOptions {
         );
         // Walked from the first unseen day on, so that the level of late is known when the test begins.
         let unseen = samples.positions(|sample| sample.at >= spans.split.train_until);
-        let model_says = |row: &[f32], group: usize| model.probability(row, group);
-        let rule_says = |row: &[f32], group: usize| model.naive_probability(row, group);
-        let liftline = forecasts(&samples, &unseen, &scored, horizon, model_says);
-        let naive = forecasts(&samples, &unseen, &scored, horizon, rule_says);
+        let says = |n: &usize| model.probability(samples.table.row(*n), samples.rows[*n].group);
+        let stated: Vec<level::Stated> = unseen
+            .iter()
+            .map(|n| {
+                let sample = &samples.rows[*n];
+                let outcome = sample.failed_within(horizon);
+                level::Stated { at: sample.at, group: sample.group, probability: says(n), outcome }
+            })
+            .collect();
+        let corrected = level::walk(&stated, samples.groups.len(), horizon);
+        let stated = unseen.iter().copied().zip(corrected).filter(|(n, _)| scored.binary_search(n).is_ok());
+        let liftline = forecasts(&samples, stated, horizon);
+        // The rule as it stands on paper: not corrected by outcomes, nor by group.
+        let rule = scored.iter().map(|n| (*n, model.rule_probability(samples.table.row(*n))));
+        let naive = forecasts(&samples, rule, horizon);
         let title = self.title(&spans, &model)?;
         let card = RiskScorecard::of(title, horizon, &liftline, &naive, 1.0, self.seed);
         println!("{}", RiskScorecard { prefix: self.prefix.clone(), ..card });
@@ -169,42 +180,17 @@ impl OutageOptions {
     }
 }
 
-/// What is stated of the scored samples. The level is kept by outcomes that were known at each moment; both lists of
-/// positions are in order of time.
-fn forecasts(
-    samples: &Samples,
-    unseen: &[usize],
-    scored: &[usize],
-    horizon: Duration,
-    probability: impl Fn(&[f32], usize) -> f64,
-) -> Vec<Forecast> {
-    let stated: Vec<level::Stated> = unseen
-        .iter()
-        .map(|n| {
-            let sample = &samples.rows[*n];
-            let probability = probability(samples.table.row(*n), sample.group);
+/// Forecasts from the probabilities of samples, in order of time.
+fn forecasts(samples: &Samples, stated: impl Iterator<Item = (usize, f64)>, horizon: Duration) -> Vec<Forecast> {
+    let mut forecasts: Vec<Forecast> = stated
+        .map(|(n, probability)| {
+            let sample = &samples.rows[n];
             let outcome = sample.failed_within(horizon);
-            level::Stated { at: sample.at, group: sample.group, probability, outcome }
+            let lead = sample.next_failure.map(|at| at.seconds_after(sample.at) / 3600.0);
+            let lead_hours = lead.filter(|_| outcome);
+            Forecast { unit: sample.unit, at: sample.at, probability, alerted: false, outcome, lead_hours }
         })
         .collect();
-    let corrected = level::walk(&stated, samples.groups.len(), horizon);
-    let mut forecasts = Vec::with_capacity(scored.len());
-    for (n, probability) in unseen.iter().zip(corrected) {
-        if scored.binary_search(n).is_err() {
-            continue;
-        }
-        let sample = &samples.rows[*n];
-        let outcome = sample.failed_within(horizon);
-        let lead = sample.next_failure.map(|at| at.seconds_after(sample.at) / 3600.0);
-        forecasts.push(Forecast {
-            unit: sample.unit,
-            at: sample.at,
-            probability,
-            alerted: false,
-            outcome,
-            lead_hours: lead.filter(|_| outcome),
-        });
-    }
     alert_top_share(&mut forecasts, TOP_SHARE);
     forecasts
 }
