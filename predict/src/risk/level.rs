@@ -78,8 +78,8 @@ impl Curve {
         let parts = [1.0, x, Self::bent(x)];
         for (n, part) in parts.into_iter().enumerate() {
             self.gradient[n] += off * part;
-            for m in n..3 {
-                self.curvature[n * 3 + m] += weight * part * parts[m];
+            for (m, other) in parts.into_iter().enumerate().skip(n) {
+                self.curvature[n * 3 + m] += weight * part * other;
             }
         }
     }
