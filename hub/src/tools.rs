@@ -7,6 +7,7 @@ pub mod detect;
 pub mod devices;
 pub mod export;
 pub mod lab;
+pub mod machines;
 pub mod organisation;
 pub mod outages;
 pub mod quiet;

@@ -524,7 +524,7 @@ mod tests {
             id: DeviceId::new("fan-1").unwrap(),
             org: OrgId(uuid::Uuid::nil()),
             site: SiteId(uuid::Uuid::nil()),
-            profile: profile.id.clone(),
+            profile: profile.id,
             name: "Fan".to_owned(),
             plate: None,
         };

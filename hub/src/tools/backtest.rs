@@ -66,6 +66,8 @@ pub enum Protocol {
     Quiet,
     /// Failures from an outage log: a folder with units.csv and unit_statuses*.csv.
     Wmata,
+    /// Failures of simulated machines from their errors and replacements: a folder with PdM_*.csv.
+    AzurePdm,
 }
 
 /// What --protocol foresees unless told otherwise.
@@ -95,7 +97,8 @@ impl Backtest {
             Some(Protocol::Skab) => benchmarks::skab(self.folder()?),
             Some(Protocol::Sim) => lab::run(&Config::profiles(&self.profiles).map_err(all_problems)?, &self.lab),
             Some(Protocol::Quiet) => quiet::run(&Config::profiles(&self.profiles).map_err(all_problems)?, &self.quiet),
-            Some(Protocol::Wmata) => self.outages.run(self.folder()?, self.horizon.unwrap_or(DAY_AHEAD)),
+            Some(Protocol::Wmata) => self.outages.wmata(self.folder()?, self.horizon.unwrap_or(DAY_AHEAD)),
+            Some(Protocol::AzurePdm) => self.outages.azure_pdm(self.folder()?, self.horizon.unwrap_or(DAY_AHEAD)),
             None => self.replay(),
         }
     }

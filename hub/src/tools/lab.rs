@@ -98,15 +98,20 @@ pub fn run(profiles: &[LoadedProfile], options: &LabOptions) -> anyhow::Result<(
     for (mode, score) in &warnings.modes {
         let rules = limits.modes.get(mode).cloned().unwrap_or_default();
         println!("recall_{mode}: {:.3}", score.recall());
-        println!("median_lead_days_{mode}: {:.2}", score.median_lead_h().unwrap_or(0.0) / 24.0);
+        println!("median_lead_days_{mode}: {}", days(score.median_lead_h()));
         println!("rules_recall_{mode}: {:.3}", rules.recall());
-        println!("rules_median_lead_days_{mode}: {:.2}", rules.median_lead_h().unwrap_or(0.0) / 24.0);
+        println!("rules_median_lead_days_{mode}: {}", days(rules.median_lead_h()));
     }
     println!("recall: {:.3}", warnings.recall());
     println!("rules_recall: {:.3}", limits.recall());
     println!("false_alarms_per_lift_month: {:.4}", warnings.false_alarms_per_month());
     println!("rules_false_alarms_per_lift_month: {:.4}", limits.false_alarms_per_month());
     Ok(())
+}
+
+/// Hours as days; `-` where nothing was found.
+fn days(hours: Option<f64>) -> String {
+    hours.map_or_else(|| "-".to_owned(), |hours| format!("{:.2}", hours / 24.0))
 }
 
 /// An alert that was raised.

@@ -38,6 +38,8 @@ pub struct Feature {
 
 /// How many days of the fleet's rate a unit's own rate is held to.
 const PRIOR_DAYS: f64 = 20.0;
+/// The position of 90 days in [`FAILURE_HALF_LIVES`], which is the half-life of failures at weekends, too.
+const QUARTER: usize = 6;
 /// The half-lives over which peers are compared, by position in [`FAILURE_HALF_LIVES`].
 pub(super) const PEER_HALF_LIVES: [usize; 5] = [0, 1, 3, 5, 6];
 
@@ -71,6 +73,7 @@ fn or_missing(value: Option<f64>) -> f64 {
 /// Writes all features of a unit.
 pub(super) fn write(sink: &mut Sink, schema: &Schema, info: &UnitInfo, unit: &Unit, peers: &Peers, now: i64) {
     own_failures(sink, unit, now);
+    last_failure(sink, schema, unit);
     rates(sink, unit, peers, now);
     service(sink, unit, now);
     for (kind, name) in unit.kinds.iter().zip(&schema.kinds) {
@@ -88,7 +91,7 @@ pub(super) fn write(sink: &mut Sink, schema: &Schema, info: &UnitInfo, unit: &Un
         sink.put(|| format!("tag.{name}"), "1", Shape::Flag, f64::from(u8::from(*tag)));
     }
     let weekday = (now.div_euclid(super::DAY) + 3).rem_euclid(7);
-    sink.put(|| "weekday".to_owned(), "1", Shape::Weekday, weekday as f64);
+    sink.core(|| "weekday".to_owned(), "1", Shape::Weekday, weekday as f64);
 }
 
 fn own_failures(sink: &mut Sink, unit: &Unit, now: i64) {
@@ -113,6 +116,19 @@ fn own_failures(sink: &mut Sink, unit: &Unit, now: i64) {
         sink.put(|| format!("failures.from_{name}h"), "1", Shape::Amount, band.now(now, BAND_HALF_LIFE));
     }
     sink.put(|| "failures.weekend".to_owned(), "1", Shape::Amount, unit.weekend.now(now, BAND_HALF_LIFE));
+    let all = unit.failures[QUARTER].now(now, BAND_HALF_LIFE);
+    let weekend = (unit.weekend.now(now, BAND_HALF_LIFE) + 2.0) / (all + 7.0);
+    sink.core(|| "failures.weekend_share".to_owned(), "1", Shape::Level, weekend);
+    let (same, all) = unit.same_weekday(now);
+    sink.core(|| "failures.same_weekday_share".to_owned(), "1", Shape::Level, (same + 1.0) / (all + 7.0));
+}
+
+/// The kinds of the last failure.
+fn last_failure(sink: &mut Sink, schema: &Schema, unit: &Unit) {
+    for (n, name) in schema.kinds.iter().enumerate() {
+        let had = unit.last_kinds >> n & 1;
+        sink.put(|| format!("failure_1.{name}"), "1", Shape::Flag, f64::from(had));
+    }
 }
 
 /// The unit's own rates, held to the rate of its group while its own history is short.
@@ -123,7 +139,7 @@ fn rates(sink: &mut Sink, unit: &Unit, peers: &Peers, now: i64) {
         let half_life = FAILURE_HALF_LIVES[n];
         let rate = (unit.failures[n].now(now, half_life) + peers.fleet_rate * PRIOR_DAYS)
             / (exposure(seen, half_life) + PRIOR_DAYS);
-        if n == 6 {
+        if n == QUARTER {
             quarter = rate;
         }
         sink.core(|| format!("failures.rate_{half_life}d"), "1/d", Shape::Amount, rate);
@@ -144,6 +160,7 @@ fn service(sink: &mut Sink, unit: &Unit, now: i64) {
     let broken = unit.broken_hours.now(now, DOWN_HALF_LIVES[1]);
     sink.put(|| "broken.fading_30d".to_owned(), "h", Shape::Amount, broken);
     sink.put(|| "repair.last".to_owned(), "h", Shape::Amount, or_missing(unit.last_hours));
+    sink.core(|| "repair.usual".to_owned(), "ln h", Shape::Level, or_missing(unit.usual_repair()));
     let short = unit.short.now(now, LENGTH_HALF_LIFES[0]);
     sink.core(|| "repairs.short_fading_30d".to_owned(), "1", Shape::Amount, short);
     for (count, half_life) in unit.long.iter().zip(LENGTH_HALF_LIFES) {

@@ -26,6 +26,12 @@ pub const RECENT: usize = 1024;
 pub const SEEN_DAYS: f64 = 30.0;
 /// Gaps between failures shorter than this count as this, days.
 const LEAST_GAP_DAYS: f64 = 600.0 / 86_400.0;
+/// Added to every repair before its logarithm is taken, hours.
+const LEAST_REPAIR_HOURS: f64 = 0.1;
+/// Over how many repairs the usual length is taken.
+const REPAIRS: usize = 5;
+/// The half-life of failures by weekday, days.
+const WEEKDAY_HALF_LIFE: f64 = 120.0;
 /// Over how many gaps the usual gap is taken.
 pub(super) const GAPS: usize = 10;
 
@@ -69,6 +75,10 @@ pub(super) struct Unit {
     pub(super) short: Fading,
     pub(super) long: [Fading; 2],
     pub(super) last_hours: Option<f64>,
+    /// Logarithms of the hours of the last repairs, oldest first.
+    pub(super) repairs: VecDeque<f64>,
+    /// The kinds of the last failure.
+    pub(super) last_kinds: u32,
     pub(super) last_fix: Option<i64>,
     pub(super) last_off: Option<i64>,
     /// Failures from 0, 8 and 16 o'clock UTC on.
@@ -92,6 +102,8 @@ impl Unit {
             short: Fading::default(),
             long: Default::default(),
             last_hours: None,
+            repairs: VecDeque::with_capacity(REPAIRS),
+            last_kinds: 0,
             last_fix: None,
             last_off: None,
             bands: Default::default(),
@@ -111,6 +123,7 @@ impl Unit {
             }
             State::Down { broken, failure, kinds } => {
                 if failure {
+                    self.last_kinds = kinds;
                     self.fail(at);
                 }
                 if !broken && self.state == State::Up {
@@ -138,6 +151,10 @@ impl Unit {
         }
         if broken {
             self.last_hours = Some(hours);
+            if self.repairs.len() == REPAIRS {
+                self.repairs.pop_front();
+            }
+            self.repairs.push_back((hours + LEAST_REPAIR_HOURS).ln());
             self.broken_hours.add(at, hours, DOWN_HALF_LIVES[1]);
             if hours < SHORT_HOURS {
                 self.short.add(at, 1.0, LENGTH_HALF_LIFES[0]);
@@ -190,6 +207,24 @@ impl Unit {
     pub(super) fn since_failure(&self, now: i64, n: usize) -> Option<f64> {
         let at = self.recent.get(self.recent.len().checked_sub(n)?)?;
         Some(days(now - at))
+    }
+
+    /// The mean logarithm of the hours of the last repairs; `None` before the first.
+    pub(super) fn usual_repair(&self) -> Option<f64> {
+        (!self.repairs.is_empty()).then(|| self.repairs.iter().sum::<f64>() / self.repairs.len() as f64)
+    }
+
+    /// Failures that fade: those in the 24 h that lie whole weeks before the 24 h to come, and all.
+    pub(super) fn same_weekday(&self, now: i64) -> (f64, f64) {
+        let (mut same, mut all) = (0.0, 0.0);
+        for at in &self.recent {
+            let weight = (-days(now - at) / WEEKDAY_HALF_LIFE).exp2();
+            all += weight;
+            if (at - now).div_euclid(DAY).rem_euclid(7) == 0 {
+                same += weight;
+            }
+        }
+        (same, all)
     }
 
     /// The mean logarithm of the last gaps between failures, days; `None` with fewer than three failures.

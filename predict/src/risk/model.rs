@@ -39,7 +39,7 @@ pub struct TrainOptions {
     pub seed: u64,
     /// Trees of each boosted member.
     pub trees: usize,
-    /// L2 penalty of the regression over all units, in units of rows; groups of their own get about three times it.
+    /// L2 penalty of the regression over all units, as a share of the rows; groups of their own get three times it.
     pub penalty: f64,
 }
 
@@ -47,7 +47,7 @@ impl TrainOptions {
     /// The settings that were chosen on days before every test span; see docs/forecasts.md.
     #[must_use]
     pub fn new(horizon: Duration, seed: u64) -> Self {
-        Self { horizon, seed, trees: 250, penalty: 100.0 }
+        Self { horizon, seed, trees: 250, penalty: 0.008 }
     }
 }
 
@@ -120,6 +120,16 @@ enum Learner {
     Trees(Vec<Boosted>),
     /// Trees on each group by itself; `None` where the group has too few failures.
     TreesByGroup(Vec<Option<Boosted>>),
+}
+
+impl Learner {
+    /// What it counts in the average; chosen on days before every test span.
+    fn weight(&self) -> f64 {
+        match self {
+            Self::Regression(_) => 3.0,
+            Self::ByGroup(_) | Self::Trees(_) | Self::TreesByGroup(_) => 1.0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -258,6 +268,13 @@ impl RiskModel {
         self.naive_calibration.probability(metrics::logit(share), group)
     }
 
+    /// What the naive rule says by itself: calibrated once for all units, so that it ranks them as on paper.
+    #[must_use]
+    pub fn rule_probability(&self, row: &[f32]) -> f64 {
+        let share = NaiveColumns::find(&self.features).map_or(0.0, |columns| columns.share(row));
+        self.naive_calibration.all.probability(metrics::logit(share))
+    }
+
     /// The features it reads.
     #[must_use]
     pub fn features(&self) -> &[Feature] {
@@ -272,8 +289,13 @@ impl RiskModel {
 
     fn score(&self, row: &[f32], group: usize) -> f64 {
         let read = Reading::of(&self.features).read(row);
-        let sum: f64 = self.members.iter().map(|member| member.score(row, &read, group) - member.mean).sum();
-        sum / self.members.len().max(1) as f64
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for member in &self.members {
+            let weight = member.learner.weight();
+            sum += weight * (member.score(row, &read, group) - member.mean);
+            weights += weight;
+        }
+        sum / f64::max(weights, 1.0)
     }
 
     /// Whether its parts fit each other.
@@ -309,10 +331,10 @@ impl Member {
             rows.iter().map(|n| f32::from(u8::from(samples.rows[*n].failed_within(horizon)))).collect();
         let groups: Vec<usize> = rows.iter().map(|n| samples.rows[*n].group).collect();
         let read = Reading::of(&samples.features).table(&table)?;
-        let regression = Learner::Regression(Logistic::fit(&read, &labels, options.penalty)?);
+        let regression = Learner::Regression(Logistic::fit(&read, &labels, options.penalty * rows.len() as f64)?);
         let count = samples.groups.len();
         let regressions = Learner::ByGroup(by_group(&labels, &groups, count, |rows, labels| {
-            Logistic::fit(&read.select(rows), labels, options.penalty * 3.0)
+            Logistic::fit(&read.select(rows), labels, options.penalty * 3.0 * rows.len() as f64)
         })?);
         let own_trees = Learner::TreesByGroup(by_group(&labels, &groups, count, |rows, labels| {
             Boosted::fit(&table.select(rows), labels, &boosting(options, rows.len()))

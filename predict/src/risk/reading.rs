@@ -29,20 +29,22 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn columns(&self) -> usize {
-        let plain: usize = self.features.iter().map(|f| if f.shape == Shape::Weekday { 7 } else { 1 }).sum();
-        plain + self.groups.len() * self.features.iter().filter(|feature| feature.by_group).count()
+        let width = |feature: &Feature| if feature.shape == Shape::Weekday { 7 } else { 1 };
+        let plain: usize = self.features.iter().map(width).sum();
+        plain + self.groups.len() * self.features.iter().filter(|feature| feature.by_group).map(width).sum::<usize>()
     }
 
     pub(super) fn read(&self, row: &[f32]) -> Vec<f32> {
         let mut read = Vec::with_capacity(self.columns());
         let mut core = Vec::new();
         for (feature, value) in self.features.iter().zip(row) {
+            let from = read.len();
             match feature.shape {
                 Shape::Weekday => read.extend((0..7u8).map(|day| f32::from(u8::from(f32::from(day) == *value)))),
                 Shape::Since | Shape::Amount | Shape::Level | Shape::Flag => read.push(plain(feature.shape, *value)),
             }
             if feature.by_group {
-                core.push(plain(feature.shape, *value));
+                core.extend_from_slice(&read[from..]);
             }
         }
         for group in &self.groups {

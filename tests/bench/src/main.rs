@@ -3,6 +3,7 @@
 mod engines_part;
 mod ingest;
 mod journal_part;
+mod learn_part;
 mod lifts;
 mod queries;
 mod report;
@@ -33,7 +34,8 @@ enum Part {
     Journal,
     /// Runs the rules of the lift profile on 1,000 and 10,000 lifts, beside decoding and looking up alone.
     Rules,
-    /// Runs its detectors and forecasts, beside decoding and looking up alone.
+    /// Runs its detectors and forecasts, beside decoding and looking up alone; trains a failure model and scores with it,
+    /// beside scikit-learn's random forest.
     Predict,
     /// Records readings and opens tickets on SQLite, and on PostgreSQL if LIFTLINE_TEST_POSTGRES names a server.
     Store,
@@ -77,7 +79,11 @@ fn main() -> anyhow::Result<()> {
         match part {
             Part::Journal => journal_part::run(&dir, entries(journal_part::ENTRIES))?,
             Part::Rules => engines_part::rules(entries(engines_part::ENTRIES))?,
-            Part::Predict => engines_part::predict(entries(engines_part::ENTRIES))?,
+            Part::Predict => {
+                engines_part::predict(entries(engines_part::ENTRIES))?;
+                println!();
+                learn_part::run(&dir)?;
+            }
             Part::Store => store_part::run(&dir, entries(store_part::ENTRIES))?,
             Part::Ingest(options) => ingest::run(&dir, &options)?,
             Part::Connections(options) => ingest::connections::run(&dir, &options)?,

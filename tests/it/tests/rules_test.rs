@@ -2,17 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::{
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{path::Path, time::Duration};
 
 use it::{
     database::Engine,
     eventually,
     hub::{SECRET, Setup, TestHub, run_liftline},
     peers::mosquitto_pub,
-    recorded_data, root,
+    recorded_data, root, stories,
 };
 
 /// A shipped profile with one text replaced and the next version, written into a folder.
@@ -82,8 +79,7 @@ async fn what_the_hub_itself_recorded() {
     let mut hub = TestHub::start(Engine::Sqlite, Setup::default()).await;
     changed(hub.folder(), "lift", "when = 'motor_temp_c > 120'", "when = 'motor_temp_c > 60'");
     let (port, login) = (hub.mqtt.unwrap().port(), Some(("lift-1", SECRET)));
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let start = i64::try_from(since_1970.as_millis()).unwrap() - 300_000;
+    let start = stories::now_ms() - 300_000;
     for (second, degrees) in [(0, 40), (30, 70), (120, 75), (240, 76)] {
         let at = start + second * 1000;
         let payload = format!("{{\"ts\":{at},\"values\":{{\"motor_temp_c\":{degrees}}}}}");
