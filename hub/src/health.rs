@@ -98,7 +98,7 @@ impl Status {
             if up == LinkState::Down {
                 status.alarms.push(Localised::new(
                     format!("No connection to the {name}: {detail}"),
-                    format!("与{name}的连接已中断：{detail}"),
+                    format!("与 MQTT 服务器（{name}）的连接已中断：{detail}"),
                 ));
             }
             status.links.push(Link { name: (*name).to_owned(), state: up, since, detail });

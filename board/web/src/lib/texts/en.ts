@@ -262,7 +262,7 @@ export const en = {
     bad_topic: "Bad topic",
     forbidden: "Not its own topic",
   },
-  link: { database: "Database", broker: "MQTT broker", front_door: "Built-in MQTT broker" },
+  link: { database: "Database", broker: "MQTT broker", front_door: "Built-in MQTT broker", journal: "Journal" },
   lanes: { events: "Events and status", telemetry: "Telemetry" },
   role: {
     technician: "technician",

@@ -262,7 +262,7 @@ export const zh: Texts = {
     bad_topic: "主题无效",
     forbidden: "冒用他人主题",
   },
-  link: { database: "数据库", broker: "MQTT 服务器", front_door: "内置 MQTT 服务" },
+  link: { database: "数据库", broker: "MQTT 服务器", front_door: "内置 MQTT 服务", journal: "日志" },
   lanes: { events: "事件与状态", telemetry: "遥测" },
   role: {
     technician: "维保人员",
