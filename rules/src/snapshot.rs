@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Raised whenever the shape of [`Saved`] changes.
-const FORMAT: u16 = 4;
+const FORMAT: u16 = 5;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -262,7 +262,7 @@ fn fitted(profile: &SavedProfile, device: SavedDevice, ruleset: &Arc<Ruleset>, o
     for told in device.told {
         if ruleset.rules.iter().any(|compiled| compiled.rule.id == told.alert.rule) {
             tracked.told.push(told);
-        } else if !told.confirmed {
+        } else if told.is_told() {
             orphans.push(*told.alert);
         }
     }

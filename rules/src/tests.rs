@@ -4,6 +4,7 @@ mod arrival;
 mod entrapment;
 mod expressions;
 mod pains;
+mod plain;
 mod properties;
 mod rules;
 mod scenarios;
