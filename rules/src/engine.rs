@@ -79,7 +79,7 @@ impl Engine {
     pub fn load(&mut self, ruleset: Arc<Ruleset>) {
         for (id, tracked) in &mut self.tracked {
             if tracked.settled.ruleset.profile == ruleset.profile {
-                let (next, orphans) = snapshot::migrated(id, tracked, &ruleset);
+                let (next, orphans) = snapshot::migrated(id, tracked, &ruleset.on(id));
                 *tracked = next;
                 self.orphans.extend(orphans);
             }
@@ -90,7 +90,7 @@ impl Engine {
     /// Takes one entry. Entries of a device whose profile has no rules loaded are ignored.
     pub fn apply(&mut self, device: &Device, entry: &Entry, out: &mut Vec<AlertChange>) {
         let Some(ruleset) = self.rulesets.get(&device.profile) else { return };
-        let ruleset = Arc::clone(ruleset);
+        let ruleset = ruleset.on(&device.id);
         self.hear_clock(entry.received_at.as_micros());
         self.report_orphans(out);
         if !self.tracked.contains_key(&device.id) {

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use model::{
-    ChannelId, Profile, ProfileError, ProfileId,
-    profile::{AbsenceOf, Channel, Condition, EventKind, Located, Rule},
+    ChannelId, DeviceId, Profile, ProfileError, ProfileId,
+    profile::{AbsenceOf, Channel, Condition, EventKind, Located, Override, Rule},
 };
 
 use crate::{
@@ -130,6 +130,8 @@ pub struct Ruleset {
     pub(crate) lateness_us: i64,
     /// After a longer silence holding times begin anew; `NEVER` if none is too long.
     pub(crate) gap_us: i64,
+    /// The rules as they are on devices that have overrides.
+    variants: HashMap<DeviceId, Arc<Ruleset>>,
 }
 
 /// What a changed value touches.
@@ -224,9 +226,20 @@ impl Ruleset {
             followed: Arc::new(followed),
             channel_index,
             event_index,
+            variants: variants(profile)?,
         };
         ruleset.index();
         Ok(ruleset)
+    }
+
+    /// The rules as they are on a device.
+    pub(crate) fn on(self: &Arc<Self>, device: &DeviceId) -> Arc<Self> {
+        Arc::clone(self.variants.get(device).unwrap_or(self))
+    }
+
+    /// These rules and those of devices that have overrides.
+    pub(crate) fn with_variants(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.variants.values().map(|variant| &**variant))
     }
 
     /// The profile it was compiled from.
@@ -307,6 +320,26 @@ impl Ruleset {
             }
         }
     }
+}
+
+/// The rules of every device that has overrides; devices with the same ones share them.
+fn variants(profile: &Profile) -> Result<HashMap<DeviceId, Arc<Ruleset>>, ProfileError> {
+    let mut variants: HashMap<DeviceId, Arc<Ruleset>> = HashMap::new();
+    let mut compiled: HashMap<Vec<usize>, Arc<Ruleset>> = HashMap::new();
+    for device in profile.overrides.iter().flat_map(|over| &over.devices) {
+        if variants.contains_key(device) {
+            continue;
+        }
+        let concerned = |(_, over): &(usize, &Override)| over.devices.contains(device);
+        let key: Vec<usize> = profile.overrides.iter().enumerate().filter(concerned).map(|(at, _)| at).collect();
+        let Some(here) = profile.on(device) else { continue };
+        let rules = match compiled.get(&key) {
+            Some(rules) => Arc::clone(rules),
+            None => compiled.entry(key).or_insert(Arc::new(Ruleset::compile(&here)?)).clone(),
+        };
+        variants.insert(device.clone(), rules);
+    }
+    Ok(variants)
 }
 
 fn check_size(profile: &Profile) -> Result<(), ProfileError> {

@@ -133,7 +133,7 @@ pub(crate) fn write(hub: i64, tracked: &HashMap<DeviceId, Tracked>) -> Vec<u8> {
     let mut devices = Vec::with_capacity(sorted.len());
     for (id, tracked) in sorted {
         let own = &tracked.settled.ruleset;
-        let known = rulesets.iter().position(|ruleset| ruleset.profile == own.profile);
+        let known = rulesets.iter().position(|ruleset| Arc::ptr_eq(ruleset, own));
         let profile = known.unwrap_or_else(|| {
             rulesets.push(own);
             rulesets.len() - 1
@@ -163,7 +163,7 @@ pub(crate) fn read(bytes: &[u8], rulesets: &HashMap<ProfileId, Arc<Ruleset>>) ->
                 "the profile \"{}\" is no longer loaded; what was known of its devices was dropped",
                 profile.id
             )),
-            Some(ruleset) if *profile != saved_profile(ruleset) => report.notes.push(format!(
+            Some(ruleset) if ruleset.with_variants().all(|rules| *profile != saved_profile(rules)) => report.notes.push(format!(
                 "the profile \"{}\" changed (version {} was saved, version {} is loaded); values and standing alerts were kept, holding times begin anew",
                 profile.id, profile.version, ruleset.version
             )),
@@ -177,7 +177,8 @@ pub(crate) fn read(bytes: &[u8], rulesets: &HashMap<ProfileId, Arc<Ruleset>>) ->
             saved.profiles.get(device.profile).ok_or(RestoreError::Damaged(postcard::Error::DeserializeBadEncoding))?;
         if let Some(ruleset) = rulesets.get(&profile.id) {
             let id = device.id.clone();
-            tracked.insert(id, fitted(profile, device, ruleset, &mut orphans));
+            let ruleset = ruleset.on(&id);
+            tracked.insert(id, fitted(profile, device, &ruleset, &mut orphans));
         }
     }
     Ok(Restored { hub: saved.hub, tracked, orphans, report })
