@@ -6,6 +6,7 @@
 mod load;
 mod overrides;
 mod raw;
+mod severity;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -258,6 +259,9 @@ pub struct Rule {
     pub source: String,
     /// How bad it is.
     pub severity: Severity,
+    /// How bad it is later: after so long, in order of time. A rule for life safety never falls.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub severity_after: Vec<SeverityAfter>,
     /// The kind of ticket to open.
     pub ticket: TicketKind,
     /// One ticket a device, or one for the whole site.
@@ -280,6 +284,15 @@ pub struct Rule {
     pub runbook: Option<RunbookId>,
     /// The line the rule starts on.
     pub line: usize,
+}
+
+/// From when on an alert that still stands has another severity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SeverityAfter {
+    /// Counted from when it was raised.
+    pub after: Duration,
+    /// How bad it is from then on.
+    pub severity: Severity,
 }
 
 /// A rule as it is on some devices; never one for life safety.

@@ -12,8 +12,9 @@ use model::{Alert, AlertChange, RuleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    progress::{ClockPair, NEVER},
     reported::Reported,
-    watch::{ClockPair, NEVER, Step, Watch},
+    watch::{Step, Watch},
 };
 
 /// How many messages of a device may wait; more than that are settled at once, the earliest first.
@@ -308,6 +309,7 @@ impl Tracked {
             }
             match change {
                 AlertChange::Raised(alert) => self.confirm(alert, step),
+                AlertChange::Changed(alert) => step.out.push(AlertChange::Changed(alert)),
                 AlertChange::Cleared(alert) => {
                     self.told.retain(|told| told.alert.id != alert.id);
                     step.out.push(AlertChange::Cleared(alert));

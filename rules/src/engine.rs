@@ -9,10 +9,11 @@ use model::{Alert, AlertChange, Device, DeviceId, Directory, Entry, ProfileId, T
 
 use crate::{
     device::{Place, Tracked},
+    progress::NEVER,
     reported::Reported,
     ruleset::Ruleset,
     snapshot::{self, RestoreError, RestoreReport},
-    watch::{NEVER, Step, Watch},
+    watch::{Step, Watch},
 };
 
 /// After a restore: how long the hub may have been away before silence during that time no longer counts.

@@ -17,6 +17,7 @@ mod evidence;
 mod facts;
 mod phrases;
 mod program;
+mod progress;
 mod reported;
 mod ruleset;
 mod snapshot;

@@ -3,14 +3,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use model::{
-    ChannelId, DeviceId, Profile, ProfileError, ProfileId,
+    ChannelId, DeviceId, Profile, ProfileError, ProfileId, Severity,
     profile::{AbsenceOf, Channel, Condition, EventKind, Located, Override, Rule},
 };
 
 use crate::{
     compile,
     program::{Followed, Moment, Truth},
-    watch::{NEVER, Phase},
+    progress::{NEVER, Phase},
     windows::Source,
 };
 
@@ -56,6 +56,8 @@ pub(crate) struct Compiled {
     pub(crate) clear_when: Option<Truth>,
     pub(crate) hold_us: i64,
     pub(crate) clear_us: i64,
+    /// From so long after it was raised on the alert has this severity, in order.
+    severities: Vec<(i64, Severity)>,
     /// Answers that change by themselves: so long after this moment.
     pub(crate) timed: Vec<(Moment, i64)>,
     /// The windows it asks.
@@ -76,6 +78,17 @@ impl Compiled {
     /// True if it must not wait until earlier messages cannot come any more: a person may be in danger.
     pub(crate) fn is_urgent(&self) -> bool {
         self.rule.life_safety && !self.is_contact()
+    }
+
+    /// How bad an alert is that was raised at `raised_at` and still stands.
+    pub(crate) fn severity(&self, raised_at: i64, now: i64) -> Severity {
+        let passed = |(after, _): &&(i64, Severity)| raised_at.saturating_add(*after) <= now;
+        self.severities.iter().rfind(passed).map_or(self.rule.severity, |(_, severity)| *severity)
+    }
+
+    /// When that changes next.
+    pub(crate) fn severity_due(&self, raised_at: i64, now: i64) -> Option<i64> {
+        self.severities.iter().map(|(after, _)| raised_at.saturating_add(*after)).find(|at| *at > now)
     }
 
     /// Where the rule stands once the device has been silent for too long: of a condition nobody knows whether it went on
@@ -405,6 +418,7 @@ fn compile_rule(
         clear_when,
         hold_us,
         clear_us: micros(rule.clear_for),
+        severities: rule.severity_after.iter().map(|step| (micros(step.after), step.severity)).collect(),
         timed: Vec::new(),
         windows: Vec::new(),
     };

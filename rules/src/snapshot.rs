@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     device::{Told, Tracked, Waiting},
+    progress::{ClockPair, Phase, Progress},
     ruleset::Ruleset,
-    watch::{ClockPair, Phase, Progress, Watch},
+    watch::Watch,
     windows::{Sequence, Window},
 };
 

@@ -3,6 +3,7 @@
 mod arrival;
 mod entrapment;
 mod expressions;
+mod options;
 mod pains;
 mod plain;
 mod properties;
@@ -129,6 +130,7 @@ impl Bench {
 pub(super) fn line(change: &AlertChange) -> String {
     let (time, what) = match change {
         AlertChange::Raised(alert) => (alert.raised_at, "raised"),
+        AlertChange::Changed(alert) => (alert.evidence.severity_since.unwrap(), "changed"),
         AlertChange::Cleared(alert) => (alert.cleared_at.unwrap(), "cleared"),
     };
     let us = time.as_micros() - START;

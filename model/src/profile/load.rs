@@ -392,7 +392,8 @@ impl Names<'_> {
                 "remove dry_run; or remove life_safety for as long as the rule is on trial",
             ));
         }
-        Ok(Rule {
+        let steps = std::mem::take(&mut raw.severity_after);
+        let mut rule = Rule {
             condition,
             unless: raw.unless.map(|text| self.source.locate(text)),
             runbook: self.runbook(raw.runbook)?,
@@ -400,6 +401,7 @@ impl Names<'_> {
             title: raw.title,
             source: raw.source,
             severity: raw.severity,
+            severity_after: Vec::new(),
             ticket: raw.ticket,
             scope: raw.scope,
             life_safety: raw.life_safety,
@@ -408,7 +410,9 @@ impl Names<'_> {
             clear_when: raw.clear_when.map(|text| self.source.locate(text)),
             clear_for: raw.clear_for.unwrap_or_default(),
             line: self.source.line(start),
-        })
+        };
+        super::severity::set_severity_after(self.source, &mut rule, steps)?;
+        Ok(rule)
     }
 
     fn detector(&self, spanned: Spanned<RawDetector>) -> Result<Detector, ProfileError> {

@@ -2,7 +2,7 @@
 
 use toml::Spanned;
 
-use super::{Condition, Override, ProfileError, Rule, load::Source, raw::RawOverride};
+use super::{Condition, Override, ProfileError, Rule, load::Source, raw::RawOverride, severity::set_severity_after};
 
 /// Makes the rules as they are on some devices, from those of the profile.
 pub(super) fn overrides(
@@ -63,6 +63,9 @@ fn changed(source: &Source<'_>, rule: &Rule, raw: RawOverride, start: usize) -> 
         }
     }
     rule.severity = raw.severity.unwrap_or(rule.severity);
+    if let Some(steps) = raw.severity_after {
+        set_severity_after(source, &mut rule, steps)?;
+    }
     rule.hold = raw.hold.unwrap_or(rule.hold);
     rule.clear_for = raw.clear_for.unwrap_or(rule.clear_for);
     rule.unless = raw.unless.map(|text| source.locate(text)).or(rule.unless);

@@ -116,11 +116,21 @@ pub(super) struct RawEventCondition {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct RawSeverityAfter {
+    #[serde(with = "duration")]
+    pub(super) after: Duration,
+    pub(super) severity: Severity,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawRule {
     pub(super) id: RuleId,
     pub(super) title: Localised,
     pub(super) source: String,
     pub(super) severity: Severity,
+    #[serde(default)]
+    pub(super) severity_after: Vec<Spanned<RawSeverityAfter>>,
     pub(super) ticket: TicketKind,
     #[serde(default)]
     pub(super) scope: Scope,
@@ -150,6 +160,7 @@ pub(super) struct RawOverride {
     #[serde(default)]
     pub(super) off: bool,
     pub(super) severity: Option<Severity>,
+    pub(super) severity_after: Option<Vec<Spanned<RawSeverityAfter>>>,
     pub(super) when: Option<Spanned<String>>,
     #[serde(default, with = "duration::option")]
     pub(super) after: Option<Duration>,

@@ -67,7 +67,7 @@ fn find(run: &Run, directory: &Directory, entries: &[Entry], end: Timestamp) -> 
     for change in changes {
         let alert = change.alert();
         let end = match &change {
-            AlertChange::Raised(_) => None,
+            AlertChange::Raised(_) | AlertChange::Changed(_) => None,
             AlertChange::Cleared(alert) => alert.cleared_at.map(whole),
         };
         alerts.insert(key(alert), end);
@@ -407,7 +407,7 @@ fn calling(lines: &[TimelineEntry], say: &mut impl FnMut(String)) {
             | What::Assigned { .. } => {
                 settled = true;
             }
-            What::Overdue | What::Declined | What::AlertRaised { .. } => settled = false,
+            What::Overdue | What::Declined | What::AlertRaised { .. } | What::SeverityChanged { .. } => settled = false,
             What::Paged { name, .. } if line.actor == Actor::Hub && settled => {
                 say(format!("{}: {name} is paged though somebody has it", line.at));
             }
