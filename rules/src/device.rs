@@ -12,6 +12,7 @@ use model::{Alert, AlertChange, RuleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    peers::Group,
     progress::{ClockPair, NEVER},
     reported::Reported,
     watch::{Step, Watch},
@@ -148,6 +149,11 @@ impl Tracked {
         self.pass_ahead(now, step);
         self.settle(now.saturating_sub(step.ruleset.lateness_us), step);
         self.settled_step(step, |settled, step| settled.pass(i64::MIN, hub, step));
+    }
+
+    /// Takes out what the device has to tell its peers.
+    pub(crate) fn tells(&mut self, step: &Step<'_>) -> Vec<(Group, i64, f64)> {
+        self.settled.tells.drain(..).map(|told| (step.group(&told.window), told.part, told.mean)).collect()
     }
 
     /// The hub's time at which the device must be looked at again though nothing comes.

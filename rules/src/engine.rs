@@ -9,6 +9,7 @@ use model::{Alert, AlertChange, Device, DeviceId, Directory, Entry, ProfileId, T
 
 use crate::{
     device::{Place, Tracked},
+    peers::Peers,
     progress::NEVER,
     reported::Reported,
     ruleset::Ruleset,
@@ -38,6 +39,7 @@ pub struct Engine {
     lived_until: i64,
     /// Alerts of rules that are no more, until their end is reported.
     orphans: Vec<Alert>,
+    peers: Peers,
     late: Vec<Late>,
     counts: Counts,
 }
@@ -106,7 +108,11 @@ impl Engine {
         let reported = Reported::new(entry, &ruleset);
         let said = reported.said;
         self.counts.entries += 1;
-        if let Place::Late(by) = tracked.apply(reported, &mut Step { ruleset: &ruleset, device, out }) {
+        let mut step = Step { ruleset: &ruleset, device, peers: &self.peers, out };
+        let place = tracked.apply(reported, &mut step);
+        let told = tracked.tells(&step);
+        self.peers.take(told, &device.id);
+        if let Place::Late(by) = place {
             self.counts.late += 1;
             if self.late.len() < MAX_LATE {
                 self.late.push(Late {
@@ -143,7 +149,10 @@ impl Engine {
                 continue;
             };
             let ruleset = Arc::clone(&tracked.settled.ruleset);
-            tracked.advance(hub, &mut Step { ruleset: &ruleset, device, out });
+            let mut step = Step { ruleset: &ruleset, device, peers: &self.peers, out };
+            tracked.advance(hub, &mut step);
+            let told = tracked.tells(&step);
+            self.peers.take(told, &id);
             schedule(&mut self.due, tracked, &id, hub);
         }
     }
@@ -180,7 +189,7 @@ impl Engine {
     /// Everything that is known, for [`Engine::restore`].
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
-        snapshot::write(self.hub, &self.tracked)
+        snapshot::write(self.hub, &self.tracked, &self.peers)
     }
 
     /// Puts back what [`Engine::snapshot`] gave; call [`Engine::load`] for every profile first. If a profile's
@@ -194,6 +203,7 @@ impl Engine {
         self.hub = restored.hub;
         self.tracked = restored.tracked;
         self.orphans = restored.orphans;
+        self.peers = restored.peers;
         self.restored = true;
         self.due.clear();
         for (id, tracked) in &mut self.tracked {

@@ -15,6 +15,7 @@ mod device;
 mod engine;
 mod evidence;
 mod facts;
+mod peers;
 mod phrases;
 mod program;
 mod progress;

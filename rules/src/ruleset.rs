@@ -11,7 +11,7 @@ use crate::{
     compile,
     program::{Followed, Moment, Truth},
     progress::{NEVER, Phase},
-    windows::Source,
+    windows::{Kind, Source},
 };
 
 /// The most rules a profile may have.
@@ -137,6 +137,8 @@ pub struct Ruleset {
     pub(crate) on_online: Dependents,
     /// The rules about contact itself.
     pub(crate) contact_rules: Vec<u16>,
+    /// The windows on peers, and what each is known by among them.
+    pub(crate) peers: Vec<(u16, Arc<str>)>,
     /// The rules that must not wait.
     pub(crate) urgent: RuleSet,
     /// How much later than a later message an earlier one may come and still be taken in its place.
@@ -229,6 +231,7 @@ impl Ruleset {
             on_event: vec![RuleSet::default(); profile.events.len()],
             on_online: Dependents::default(),
             contact_rules: (0..rules.len()).filter(|i| rules[*i].is_contact()).map(index).collect(),
+            peers: Vec::new(),
             urgent: RuleSet::default(),
             lateness_us: micros(profile.lateness),
             gap_us: profile.gap.map_or(NEVER, micros),
@@ -277,7 +280,10 @@ impl Ruleset {
 
     fn index(&mut self) {
         let followed = Arc::clone(&self.followed);
-        for (bit, window) in followed.windows.iter().enumerate() {
+        for (bit, window) in (0_u16..).zip(&followed.windows) {
+            if window.kind == Kind::Peers {
+                self.peers.push((bit, format!("{:?} over {} us", window.of, window.span_us).into()));
+            }
             if let Source::Number(number) = &window.of {
                 number.channels(&mut |channel| self.feeds[usize::from(channel)] |= 1 << bit);
             }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     device::{Told, Tracked, Waiting},
+    peers::{self, Peers},
     progress::{ClockPair, Phase, Progress},
     ruleset::Ruleset,
     watch::Watch,
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Raised whenever the shape of [`Saved`] changes.
-const FORMAT: u16 = 5;
+const FORMAT: u16 = 6;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,7 @@ struct Saved {
     hub: i64,
     profiles: Vec<SavedProfile>,
     devices: Vec<SavedDevice>,
+    peers: peers::Saved,
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
@@ -87,6 +89,7 @@ pub(crate) struct Restored {
     pub(crate) tracked: HashMap<DeviceId, Tracked>,
     /// Alerts of rules that are no more.
     pub(crate) orphans: Vec<Alert>,
+    pub(crate) peers: Peers,
     pub(crate) report: RestoreReport,
 }
 
@@ -127,7 +130,7 @@ fn saved_device(id: &DeviceId, profile: usize, tracked: &Tracked) -> SavedDevice
 }
 
 /// Writes everything.
-pub(crate) fn write(hub: i64, tracked: &HashMap<DeviceId, Tracked>) -> Vec<u8> {
+pub(crate) fn write(hub: i64, tracked: &HashMap<DeviceId, Tracked>, peers: &Peers) -> Vec<u8> {
     let mut sorted: Vec<_> = tracked.iter().collect();
     sorted.sort_unstable_by_key(|(id, _)| *id);
     let mut rulesets: Vec<&Arc<Ruleset>> = Vec::new();
@@ -143,7 +146,7 @@ pub(crate) fn write(hub: i64, tracked: &HashMap<DeviceId, Tracked>) -> Vec<u8> {
     }
     let profiles = rulesets.into_iter().map(|ruleset| saved_profile(ruleset)).collect();
     let mut bytes = FORMAT.to_le_bytes().to_vec();
-    let body = postcard::to_stdvec(&Saved { hub, profiles, devices });
+    let body = postcard::to_stdvec(&Saved { hub, profiles, devices, peers: peers.saved() });
     bytes.extend(body.expect("plain data is always written to memory"));
     bytes
 }
@@ -182,7 +185,7 @@ pub(crate) fn read(bytes: &[u8], rulesets: &HashMap<ProfileId, Arc<Ruleset>>) ->
             tracked.insert(id, fitted(profile, device, &ruleset, &mut orphans));
         }
     }
-    Ok(Restored { hub: saved.hub, tracked, orphans, report })
+    Ok(Restored { hub: saved.hub, tracked, orphans, peers: Peers::of(saved.peers), report })
 }
 
 /// A device's state fitted to other rules of the same profile, and the alerts of rules that are no more.

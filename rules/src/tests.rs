@@ -5,6 +5,7 @@ mod entrapment;
 mod expressions;
 mod options;
 mod pains;
+mod peers;
 mod plain;
 mod properties;
 mod rules;

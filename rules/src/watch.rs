@@ -11,6 +11,7 @@ use model::{Alert, AlertChange, AlertId, AlertSource, Device, Timestamp};
 use crate::{
     evidence,
     facts::{Facts, Taken},
+    peers::{Group, Peers, Told},
     program::Moment,
     progress::{ClockPair, NEVER, Phase, Progress},
     reported::Reported,
@@ -21,7 +22,16 @@ use crate::{
 pub(crate) struct Step<'a> {
     pub(crate) ruleset: &'a Ruleset,
     pub(crate) device: &'a Device,
+    /// What the devices of each site tell of themselves.
+    pub(crate) peers: &'a Peers,
     pub(crate) out: &'a mut Vec<AlertChange>,
+}
+
+impl Step<'_> {
+    /// The devices it is compared with in a window.
+    pub(crate) fn group(&self, window: &Arc<str>) -> Group {
+        Group { site: self.device.site, profile: self.device.profile.clone(), window: Arc::clone(window) }
+    }
 }
 
 /// One device under watch.
@@ -41,6 +51,8 @@ pub(crate) struct Watch {
     next_due: i64,
     /// True for a copy that runs ahead: only rules that must not wait are evaluated, none of them about contact.
     urgent_only: bool,
+    /// What it has to tell its peers.
+    pub(crate) tells: Vec<Told>,
 }
 
 impl Watch {
@@ -55,6 +67,7 @@ impl Watch {
             fresh: true,
             next_due: NEVER,
             urgent_only: false,
+            tells: Vec::new(),
         }
     }
 
@@ -70,6 +83,7 @@ impl Watch {
             facts: self.facts.clone(),
             rules: rules.collect(),
             urgent_only: true,
+            tells: Vec::new(),
             ..*self
         };
         ahead.find_next_due();
@@ -152,6 +166,7 @@ impl Watch {
                 self.facts.turned(Moment::Event(event), true, now);
             }
             if fed != 0 {
+                self.meet_peers(fed, now, step);
                 self.facts.feed(fed, now);
             }
             // A copy of the last message says nothing new of the time.
@@ -183,6 +198,19 @@ impl Watch {
         }
         while self.next_due <= now {
             self.evaluate_due(self.next_due, step);
+        }
+    }
+
+    /// Where a window on peers comes to a new sixteenth, it tells its own mean and asks for those of the others. `fed` has a
+    /// bit for each window that gets a value.
+    fn meet_peers(&mut self, fed: u64, now: i64, step: &Step<'_>) {
+        for (window, name) in step.ruleset.peers.iter().filter(|(window, _)| fed >> window & 1 == 1) {
+            let Some((part, mean)) = self.facts.peers_begin(*window, now) else { continue };
+            let group = step.group(name);
+            self.facts.set_peers(*window, step.peers.median(&group, &step.device.id, part - 1));
+            if let Some(mean) = mean.filter(|_| !self.urgent_only) {
+                self.tells.push(Told { window: Arc::clone(name), part, mean });
+            }
         }
     }
 

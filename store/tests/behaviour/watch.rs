@@ -254,7 +254,7 @@ async fn a_severity_that_changes_is_told_once(db: TestDb) {
     let (worse, worst) = (at(10, Severity::Major), at(20, Severity::Critical));
     let first = Alert { severity: Severity::Minor, ..alert.clone() };
     world.commit(&[raised(&first), worse.clone()], start() + secs(600)).await;
-    world.commit(&[worst.clone()], start() + secs(1200)).await;
+    world.commit(std::slice::from_ref(&worst), start() + secs(1200)).await;
     let ticket = world.open_tickets().await.remove(0);
     assert_eq!(ticket.severity, Severity::Critical);
     let stored = || async { db.store.alerts(world.org, &alert.device, 9).await.unwrap().remove(0).0 };
