@@ -25,7 +25,7 @@ async fn record(board: &TestBoard) -> Timestamp {
     let mut batch = RecorderBatch::default();
     for minute in 0..10u32 {
         let time = start + Duration::from_secs(u64::from(minute) * 60);
-        let mut push = |body| batch.push(&Arc::new(entry(board, body)), &board.directory);
+        let mut push = |body| batch.push(0, &Arc::new(entry(board, body)), &board.directory);
         push(sample(time, "motor_temp_c", ModelValue::Number(40.0 + f64::from(minute))));
         let door = if minute % 5 == 0 { "open" } else { "closed" };
         push(sample(time + Duration::from_secs(1), "door_state", ModelValue::Text(door.into())));
@@ -38,7 +38,7 @@ async fn record(board: &TestBoard) -> Timestamp {
         payload: b"\xff{".to_vec(),
     };
     for body in [Body::Event(event), Body::Status(Status { time: start, online: true }), Body::Reject(reject)] {
-        batch.push(&Arc::new(entry(board, body)), &board.directory);
+        batch.push(1, &Arc::new(entry(board, body)), &board.directory);
     }
     board.clock.advance(Duration::from_secs(600));
     board.store.record(&batch, board.clock.now()).await.unwrap();
@@ -138,7 +138,9 @@ async fn rejects_sites_people_and_the_system_are_listed() {
     record(&board).await;
     let client = board.as_role(UserRole::Dispatcher).await;
     let rejects = client.get("/api/v1/rejects?limit=5").await.json();
-    assert_eq!(rejects["counts"], json!({ "not_json": 1 }));
+    assert_eq!((&rejects["total"], &rejects["counts"]), (&json!(1), &json!({ "not_json": 1 })));
+    assert_eq!(rejects["kept"], json!({ "not_json": 1 }));
+    assert_eq!((&rejects["devices"][0]["device"], &rejects["devices"][0]["count"]), (&json!("lift-1"), &json!(1)));
     assert_eq!(rejects["rejects"][0]["payload"], "\u{fffd}{");
     assert_eq!(client.get("/api/v1/rejects?reason=forbidden").await.json()["rejects"], json!([]));
     assert_eq!(client.get("/api/v1/rejects?reason=nonsense").await.status, StatusCode::BAD_REQUEST);
