@@ -65,6 +65,7 @@ async fn a_device_shows_what_it_measures_what_is_watched_and_what_happened() {
     assert_eq!(device["channels"][1]["states"], json!(["closed", "open"]));
     assert_eq!(device["rules"][0]["condition"], "event alarm_button");
     assert_eq!(device["commands"][0]["name"], "test_call");
+    assert_eq!(device["commands"][0]["params"], json!(["to"]));
     assert_eq!(device["tickets"][0]["id"], board.ours.ticket.to_string());
     assert_eq!(device["alerts"][0]["rule"], "entrapment");
     assert_eq!(device["events"][0]["name"]["zh"], "报警按钮");
@@ -127,7 +128,10 @@ async fn only_commands_of_the_profile_are_written_down() {
     let unknown = client.post(path, json!({ "name": "open_doors" })).await;
     assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
     assert!(unknown.json()["error"]["remedy"].as_str().unwrap().contains("test_call"));
-    let large = client.post(path, json!({ "name": "test_call", "args": { "x": "y".repeat(5_000) } })).await;
+    let stray = client.post(path, json!({ "name": "test_call", "args": { "from": 1 } })).await;
+    assert_eq!(stray.status, StatusCode::BAD_REQUEST);
+    assert_eq!(stray.json()["error"]["message"], "The command \"test_call\" takes no argument \"from\".");
+    let large = client.post(path, json!({ "name": "test_call", "args": { "to": "y".repeat(5_000) } })).await;
     assert_eq!(large.status, StatusCode::BAD_REQUEST);
     assert_eq!(client.get(path).await.json()["commands"].as_array().unwrap().len(), 1);
 }
