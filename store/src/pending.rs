@@ -1,5 +1,7 @@
 //! Rows that a transaction on tickets will write before it commits, gathered to be written together.
 
+use std::collections::BTreeMap;
+
 use desk::TimelineEntry;
 use model::{Alert, AlertId, Purpose, TicketId, Timestamp};
 use uuid::Uuid;
@@ -26,6 +28,12 @@ statements! {
         INSERT INTO alerts (id, ticket, org, device, rule, raised_at, cleared_at, body)
         SELECT unhex(value->>0), unhex(value->>1), unhex(value->>2), value->>3, value->>4, value->>5, value->>6, value->>7
         FROM json_each($1)");
+    CHANGE = each("
+        UPDATE alerts AS a SET body = u.body
+        FROM unnest($1::uuid[], $2::text[]) AS u (id, body) WHERE a.id = u.id AND a.cleared_at IS NULL",
+        "
+        UPDATE alerts AS a SET body = u.value->>1
+        FROM json_each($1) AS u WHERE a.id = unhex(u.value->>0) AND a.cleared_at IS NULL");
     CLEAR = each("
         UPDATE alerts AS a SET cleared_at = u.cleared_at, body = u.body
         FROM unnest($1::uuid[], $2::timestamptz[], $3::text[]) AS u (id, cleared_at, body) WHERE a.id = u.id",
@@ -78,6 +86,7 @@ struct Raised {
 pub(crate) struct Pending {
     lines: Vec<Line>,
     raised: Vec<Raised>,
+    changed: BTreeMap<AlertId, String>,
     cleared: Vec<(AlertId, Timestamp, String)>,
     messages: Vec<NewMessage>,
 }
@@ -108,6 +117,19 @@ impl Pending {
         match self.raised.iter_mut().rev().find(|raised| raised.id == alert.id) {
             Some(raised) => (raised.cleared_at, raised.body) = (Some(at), body),
             None => self.cleared.push((alert.id, at, body)),
+        }
+        Ok(())
+    }
+
+    /// Another body for an alert that stands.
+    pub(crate) fn change(&mut self, alert: &Alert) -> Result<()> {
+        let body = document("alert", alert)?;
+        match self.raised.iter_mut().rev().find(|raised| raised.id == alert.id) {
+            Some(raised) => raised.body = body,
+            // The last word counts.
+            None => {
+                self.changed.insert(alert.id, body);
+            }
         }
         Ok(())
     }
@@ -157,6 +179,13 @@ impl Pending {
             Column::Texts(raised.iter().map(|alert| Some(alert.body.clone())).collect()),
         ];
         bulk::write(tx, "raising alerts", ALERTS, raised.len(), &columns).await?;
+        let changed = std::mem::take(&mut self.changed);
+        let rows = changed.len();
+        let columns = [
+            Column::Ids(changed.keys().map(|id| Some(id.0)).collect()),
+            Column::Texts(changed.into_values().map(Some).collect()),
+        ];
+        bulk::write(tx, "changing alerts", CHANGE, rows, &columns).await?;
         let cleared = std::mem::take(&mut self.cleared);
         let columns = [
             Column::Ids(cleared.iter().map(|(id, ..)| Some(id.0)).collect()),

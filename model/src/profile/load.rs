@@ -17,17 +17,17 @@ use watched::Names;
 const MAX_FILE: usize = 1 << 20;
 
 /// Turns byte offsets into lines and holds what checks need to report a place.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     file: &'a Path,
     text: &'a str,
 }
 
 impl Source<'_> {
-    fn line(&self, offset: usize) -> usize {
+    pub(super) fn line(&self, offset: usize) -> usize {
         self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|b| **b == b'\n').count() + 1
     }
 
-    fn error(&self, offset: usize, message: impl Into<String>, remedy: impl Into<String>) -> ProfileError {
+    pub(super) fn error(&self, offset: usize, message: impl Into<String>, remedy: impl Into<String>) -> ProfileError {
         ProfileError {
             file: self.file.to_owned(),
             line: self.line(offset),
@@ -36,7 +36,7 @@ impl Source<'_> {
         }
     }
 
-    fn locate(&self, text: Spanned<String>) -> Located<String> {
+    pub(super) fn locate(&self, text: Spanned<String>) -> Located<String> {
         Located { line: self.line(text.span().start), value: text.into_inner() }
     }
 }
@@ -81,6 +81,7 @@ impl Profile {
             unique(&rule.as_ref().id, rule.span().start)?;
             rules.push(names.rule(rule)?);
         }
+        let overrides = super::overrides::overrides(&source, &rules, raw.overrides)?;
         let mut detectors = Vec::with_capacity(raw.detectors.len());
         for detector in raw.detectors {
             unique(&detector.as_ref().id, detector.span().start)?;
@@ -103,6 +104,7 @@ impl Profile {
             derived,
             events,
             rules,
+            overrides,
             detectors,
             forecasts,
             runbooks,

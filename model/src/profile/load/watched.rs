@@ -9,6 +9,7 @@ use crate::{
         AbsenceOf, Channel, ChannelKind, Condition, Detector, DetectorMethod, Direction, EventKind, Forecast,
         ProfileError, Rule, Runbook, Signal,
         raw::{RawDetector, RawDirection, RawForecast, RawRule},
+        severity,
     },
 };
 
@@ -151,7 +152,8 @@ impl Names<'_> {
                 "remove dry_run; or remove life_safety for as long as the rule is on trial",
             ));
         }
-        Ok(Rule {
+        let steps = std::mem::take(&mut raw.severity_after);
+        let mut rule = Rule {
             condition,
             unless: raw.unless.map(|text| self.source.locate(text)),
             runbook: self.runbook(raw.runbook)?,
@@ -159,6 +161,7 @@ impl Names<'_> {
             title: raw.title,
             source: raw.source,
             severity: raw.severity,
+            severity_after: Vec::new(),
             ticket: raw.ticket,
             scope: raw.scope,
             life_safety: raw.life_safety,
@@ -167,7 +170,9 @@ impl Names<'_> {
             clear_when: raw.clear_when.map(|text| self.source.locate(text)),
             clear_for: raw.clear_for.unwrap_or_default(),
             line: self.source.line(start),
-        })
+        };
+        severity::set_severity_after(self.source, &mut rule, steps)?;
+        Ok(rule)
     }
 
     pub(super) fn detector(&self, spanned: Spanned<RawDetector>) -> Result<Detector, ProfileError> {
