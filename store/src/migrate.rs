@@ -19,6 +19,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../migrations/postgres/0002_noise.sql"),
         include_str!("../migrations/sqlite/0002_noise.sql"),
     ),
+    (
+        3,
+        "reject_counts",
+        include_str!("../migrations/postgres/0003_reject_counts.sql"),
+        include_str!("../migrations/sqlite/0003_reject_counts.sql"),
+    ),
 ];
 
 fn migrator(text: fn(&'static (i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {

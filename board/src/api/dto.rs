@@ -18,7 +18,9 @@ pub use devices::{
     ChannelView, CommandKindView, CommandList, CommandRequest, CommandView, DeviceDetail, DeviceList, DeviceSummary,
     EventView, LatestView, Points, Readings, ReadingsKind, RuleView,
 };
-pub use organisation::{PersonList, PersonView, ReceiverView, RejectList, RejectView, SiteList, SiteView};
+pub use organisation::{
+    PersonList, PersonView, ReceiverView, RejectList, RejectView, RejectingDevice, SiteList, SiteView,
+};
 pub use silences::{CoveredView, PreviewRequest, SilenceList, SilencePreview, SilenceRequest, SilenceView};
 pub use tickets::{
     ActionCode, ActionRequest, AffectedCount, AffectedRequest, AffectedView, DecisionView, LiftView, MessageView,
