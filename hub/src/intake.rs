@@ -115,7 +115,7 @@ impl Intake {
 fn count(entries: &[Arc<Entry>]) {
     for entry in entries {
         if let Body::Reject(reject) = &entry.body {
-            counter!("liftline_rejects_total", "reason" => reject.reason.code()).increment(1);
+            counter!("liftline_rejects_total", "reason" => reject.reason.code()).increment(u64::from(reject.parts));
         }
     }
     counter!("liftline_entries_received_total").increment(entries.len() as u64);

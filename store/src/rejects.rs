@@ -14,13 +14,13 @@ pub use sampler::RejectSampler;
 
 use crate::{
     Result, Store,
-    db::{DbTime, Tx, at, execute, fetch_all, fetch_optional, from_code, int, name, statements, text, uint},
+    db::{DbTime, Tx, at, execute, fetch_all, fetch_optional, from_code, int, name, statements, text, uint, uint32},
 };
 
 statements! {
     INSERT = both("
-        INSERT INTO rejects (id, org, device, received_at, topic, reason, detail, payload)
-        VALUES ($1, (SELECT org FROM devices WHERE id = $2), $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING");
+        INSERT INTO rejects (id, org, device, received_at, topic, reason, detail, payload, parts)
+        VALUES ($1, (SELECT org FROM devices WHERE id = $2), $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING");
     COUNT = both("
         INSERT INTO reject_counts AS c (device, reason, org, count, last_at)
         VALUES ($1, $2, (SELECT org FROM devices WHERE id = $1), $3, $4)
@@ -33,7 +33,7 @@ statements! {
         ON CONFLICT (part) DO UPDATE SET counted_to = excluded.counted_to");
     BEGIN_AGAIN = both("UPDATE reject_cursor SET counted_to = 0 WHERE counted_to > $1");
     LIST = both("
-        SELECT device, received_at, topic, reason, detail, payload FROM rejects
+        SELECT device, received_at, topic, reason, detail, payload, parts FROM rejects
         WHERE (org = $1 OR (org IS NULL AND $2)) AND (reason = $3 OR $3 IS NULL) AND (device = $4 OR $4 IS NULL)
         ORDER BY received_at DESC, id LIMIT $5");
     COUNTS = both("
@@ -94,7 +94,7 @@ pub struct RejectCount {
     pub reason: RejectReason,
     /// How many there were, every one counted.
     pub count: u64,
-    /// How many of them are kept as samples.
+    /// How many samples of them are kept.
     pub kept: u64,
 }
 
@@ -157,10 +157,10 @@ pub(crate) async fn record(tx: &mut Tx, rejects: &[NewReject]) -> Result<Recorde
         let device = entry.device.as_ref().map(DeviceId::as_str);
         let (count, last_at) =
             counts.entry((device.unwrap_or_default(), reject.reason.code())).or_insert((0, entry.received_at));
-        *count += 1;
+        *count += u64::from(reject.parts);
         *last_at = (*last_at).max(entry.received_at);
         let (counted, kept) = recorded.by_reason.entry(reject.reason.code()).or_default();
-        *counted += 1;
+        *counted += u64::from(reject.parts);
         if *sample {
             *kept += insert(tx, device, entry.received_at, reject).await?;
         }
@@ -180,18 +180,18 @@ async fn insert(tx: &mut Tx, device: Option<&str>, received_at: Timestamp, rejec
     key.extend_from_slice(&reject.payload);
     let id = Uuid::new_v5(&NAMESPACE, &key);
     let (topic, reason, detail) = (text(&reject.topic), reject.reason.code(), text(&reject.detail));
-    let payload = reject.payload.as_slice();
-    execute!(tx, "recording a reject", INSERT, id, device, at(received_at), topic, reason, detail, payload)
+    let (payload, parts) = (reject.payload.as_slice(), i64::from(reject.parts));
+    execute!(tx, "recording a reject", INSERT, id, device, at(received_at), topic, reason, detail, payload, parts)
 }
 
-type RejectRow = (Option<String>, DbTime, String, String, String, Vec<u8>);
+type RejectRow = (Option<String>, DbTime, String, String, String, Vec<u8>, i64);
 
-fn recorded((device, received_at, topic, reason, detail, payload): RejectRow) -> Result<RecordedReject> {
+fn recorded((device, received_at, topic, reason, detail, payload, parts): RejectRow) -> Result<RecordedReject> {
     let reason = from_code("reason of a reject", &reason)?;
     Ok(RecordedReject {
         received_at: received_at.into(),
         device: device.map(|device| name("device id", &device)).transpose()?,
-        reject: Reject { topic, reason, detail, payload },
+        reject: Reject { topic, reason, detail, payload, parts: uint32(parts) },
     })
 }
 

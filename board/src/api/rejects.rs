@@ -68,6 +68,7 @@ pub(crate) async fn list(
                 reason: recorded.reject.reason,
                 detail: recorded.reject.detail,
                 payload: String::from_utf8_lossy(&recorded.reject.payload).into_owned(),
+                parts: recorded.reject.parts,
             })
             .collect(),
     }))

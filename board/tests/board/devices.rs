@@ -36,6 +36,7 @@ async fn record(board: &TestBoard) -> Timestamp {
         reason: RejectReason::NotJson,
         detail: "The payload is not JSON.".to_owned(),
         payload: b"\xff{".to_vec(),
+        parts: 3,
     };
     for body in [Body::Event(event), Body::Status(Status { time: start, online: true }), Body::Reject(reject)] {
         batch.push(1, &Arc::new(entry(board, body)), &board.directory);
@@ -142,9 +143,10 @@ async fn rejects_sites_people_and_the_system_are_listed() {
     record(&board).await;
     let client = board.as_role(UserRole::Dispatcher).await;
     let rejects = client.get("/api/v1/rejects?limit=5").await.json();
-    assert_eq!((&rejects["total"], &rejects["counts"]), (&json!(1), &json!({ "not_json": 1 })));
+    assert_eq!((&rejects["total"], &rejects["counts"]), (&json!(3), &json!({ "not_json": 3 })));
     assert_eq!(rejects["kept"], json!({ "not_json": 1 }));
-    assert_eq!((&rejects["devices"][0]["device"], &rejects["devices"][0]["count"]), (&json!("lift-1"), &json!(1)));
+    assert_eq!(rejects["rejects"][0]["parts"], 3);
+    assert_eq!((&rejects["devices"][0]["device"], &rejects["devices"][0]["count"]), (&json!("lift-1"), &json!(3)));
     assert_eq!(rejects["rejects"][0]["payload"], "\u{fffd}{");
     assert_eq!(client.get("/api/v1/rejects?reason=forbidden").await.json()["rejects"], json!([]));
     assert_eq!(client.get("/api/v1/rejects?reason=nonsense").await.status, StatusCode::BAD_REQUEST);

@@ -1,5 +1,8 @@
 -- Rejects are counted one by one and kept as samples. Its twin is ../postgres/0003_reject_counts.sql.
 
+-- Of how many parts of a message a sample speaks.
+ALTER TABLE rejects ADD COLUMN parts INTEGER NOT NULL DEFAULT 1;
+
 -- How many there were; the device is '' where it is not known.
 CREATE TABLE reject_counts (
     device TEXT NOT NULL,

@@ -15,6 +15,7 @@ on_both_engines!(
     the_last_word_on_a_connection_counts,
     rejects_are_kept_within_bounds,
     rejects_are_counted_once_whatever_is_read_again,
+    a_reject_of_many_parts_counts_each,
     a_flood_of_rejects_is_counted_and_sampled
 );
 
@@ -34,6 +35,7 @@ fn reject(at: u64, device: Option<&str>, reason: RejectReason, payload: &[u8]) -
         reason,
         detail: "not so".to_owned(),
         payload: payload.to_vec(),
+        parts: 1,
     };
     Entry { device: device.map(device_id), received_at: start() + secs(at), body: Body::Reject(reject) }
 }
@@ -191,6 +193,20 @@ async fn rejects_are_counted_once_whatever_is_read_again(db: TestDb) {
     let mut batch = RecorderBatch::default();
     (1..=4).for_each(|offset| batch.push(offset, &later(offset), &Directory::default()));
     assert_eq!(db.store.record(&batch, start()).await.unwrap().rejects, 4);
+}
+
+async fn a_reject_of_many_parts_counts_each(db: TestDb) {
+    let world = World::new(&db).await;
+    let mut entry = reject(0, Some("lift-1"), RejectReason::UnknownChannel, b"x");
+    if let Body::Reject(reject) = &mut entry.body {
+        reject.parts = 268;
+    }
+    let mut batch = RecorderBatch::default();
+    batch.push(1, &Arc::new(entry), &Directory::default());
+    assert_eq!(db.store.record(&batch, start()).await.unwrap().rejects, 268);
+    let page = db.store.rejects(world.org, &RejectFilter { limit: 9, ..RejectFilter::default() }).await.unwrap();
+    assert_eq!(page.counts, [RejectCount { reason: RejectReason::UnknownChannel, count: 268, kept: 1 }]);
+    assert_eq!(page.rejects[0].reject.parts, 268);
 }
 
 async fn a_flood_of_rejects_is_counted_and_sampled(db: TestDb) {

@@ -82,6 +82,8 @@ pub struct RejectView {
     pub detail: String,
     /// The first bytes of the payload; bytes that are not text are replaced.
     pub payload: String,
+    /// Of how many parts of the message it speaks: 1, or more where a message has too many to tell one by one.
+    pub parts: u32,
 }
 
 /// A device and how much of what it sent could not be used.
@@ -104,7 +106,7 @@ pub struct RejectList {
     pub total: u64,
     /// How many there were by reason.
     pub counts: BTreeMap<String, u64>,
-    /// How many of them are kept as samples, by reason.
+    /// How many samples of them are kept, by reason.
     pub kept: BTreeMap<String, u64>,
     /// The devices with the most rejects (of the reason that the request names), most first; at most 10.
     pub devices: Vec<RejectingDevice>,

@@ -147,7 +147,7 @@ export const en = {
     "What arrived and could not be used, and why. The sender got its acknowledgement; good values in the same message were kept. Every rejected input is counted; of many of one kind some are kept as samples.",
   no_rejects: "Nothing was rejected.",
   no_samples: "No samples are kept of these.",
-  samples_of: "{kept} of {n} are kept as samples; shown are the newest {shown}.",
+  samples_of: "{n} counted, {kept} kept as samples; shown are the newest {shown}.",
   rejects_most: "Most from",
   device: "Device",
   reason: "Reason",
