@@ -44,20 +44,25 @@ pub fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
+/// How often one is the other, round by round: within a round the machine is the same.
+fn ratios(this: &[f64], that: &[f64]) -> Vec<f64> {
+    this.iter().zip(that).map(|(this, that)| this / that).collect()
+}
+
 /// Prints one line a path, then the ratios that matter.
 pub fn print(routes: &[Route], all: Vec<Vec<Measured>>) {
-    let mut rates = Vec::new();
     println!();
     println!(
         "{:<32} {:>10} {:>7} | {:>19} | {:>36} | {:>8} {:>8}  cpu us/message",
         "", "messages/s", "of ref.", "flat out, p50/p99", "half load: stored, alert p50/p99", "hub MiB", "B/read."
     );
-    let medians: Vec<f64> =
-        all.iter().map(|rounds| median(&mut rounds.iter().map(|measured| measured.rate).collect::<Vec<_>>())).collect();
-    let of = |wanted: Route| routes.iter().zip(&medians).find(|(route, _)| **route == wanted).map(|(_, rate)| *rate);
-    for ((route, rounds), rate) in routes.iter().zip(all).zip(&medians) {
+    let rates: Vec<Vec<f64>> = all.iter().map(|rounds| rounds.iter().map(|measured| measured.rate).collect()).collect();
+    let of = |wanted: Route| routes.iter().zip(&rates).find(|(route, _)| **route == wanted).map(|(_, rates)| rates);
+    for ((route, rounds), rates) in routes.iter().zip(all).zip(&rates) {
         let Some(mut last) = rounds.into_iter().last() else { continue };
-        let ratio = of(Route::Reference).map_or(String::new(), |reference| format!("{:.2}", rate / reference));
+        let rate = median(&mut rates.clone());
+        let ratio = of(Route::Reference)
+            .map_or(String::new(), |reference| format!("{:.2}", median(&mut ratios(rates, reference))));
         let half = last.half_load.as_mut().map_or(String::new(), |(pace, latencies)| {
             format!("{pace:.0}/s: {}, {}", pair(&mut latencies.stored), pair(&mut latencies.alerted))
         });
@@ -73,7 +78,6 @@ pub fn print(routes: &[Route], all: Vec<Vec<Measured>>) {
             last.bytes_per_reading.map_or(String::new(), |bytes| format!("{bytes:.1}")),
             cpu.join(", ")
         );
-        rates.push((*route, *rate));
     }
     println!();
     let goals = [
@@ -86,7 +90,9 @@ pub fn print(routes: &[Route], all: Vec<Vec<Measured>>) {
     ];
     for (what, this, that, goal) in goals {
         if let (Some(this), Some(that)) = (of(this), of(that)) {
-            println!("{what:<44} {:>7.2}   goal {goal:.1}", this / that);
+            let mut ratios = ratios(this, that);
+            let rounds: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+            println!("{what:<44} {:>7.2}   goal {goal:.1}   by round {}", median(&mut ratios), rounds.join(", "));
         }
     }
 }
