@@ -8,9 +8,11 @@ mod naive;
 mod reading;
 mod samples;
 mod scorecard;
+mod stated;
 
 pub use artefact::{ArtefactError, FORMAT};
 pub use model::{Chosen, Judgement, RiskModel, Split, TrainError, TrainOptions};
 pub use naive::naive_share;
 pub use samples::{Sample, Samples, longest_silence};
 pub use scorecard::{CalibrationRow, Card, Figures, Forecast, Interval, RiskScorecard, alert_top_share};
+pub use stated::{NoScore, Stated};

@@ -54,7 +54,8 @@ impl Sink {
         if let Some(features) = &mut self.features {
             features.push(Feature { name: name(), unit: unit.to_owned(), shape, by_group: false });
         }
-        self.values.push(value as f32);
+        let value = value as f32;
+        self.values.push(if value.is_finite() { value } else { f32::NAN });
     }
 
     /// The same, for what groups may differ in.

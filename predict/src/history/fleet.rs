@@ -69,6 +69,14 @@ pub enum HistoryError {
         /// The latest time taken.
         latest: Timestamp,
     },
+    /// A moment to score at is not later than the one before: the same day twice would count twice.
+    #[error("the moment {now} does not follow {latest}: each day is scored once, in order of time")]
+    Moment {
+        /// The moment.
+        now: Timestamp,
+        /// The moment before it.
+        latest: Timestamp,
+    },
     /// There is no such unit or group, or tags are missing.
     #[error("the unit {0} does not fit the schema")]
     Stranger(String),

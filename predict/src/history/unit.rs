@@ -113,6 +113,10 @@ impl Unit {
     }
 
     pub(super) fn enter(&mut self, at: i64, state: State) {
+        // The same row twice, as in a day that was delivered twice, is one change of state.
+        if self.first.is_some() && (self.since, self.state) == (at, state) {
+            return;
+        }
         self.first.get_or_insert(at);
         self.leave(at);
         match state {
@@ -122,14 +126,16 @@ impl Unit {
                 }
             }
             State::Down { broken, failure, kinds } => {
-                if failure {
+                if failure && (self.recent.back() != Some(&at) || self.last_kinds != kinds) {
                     self.last_kinds = kinds;
                     self.fail(at);
                 }
                 if !broken && self.state == State::Up {
                     self.last_off = Some(at);
                 }
-                for (n, kind) in self.kinds.iter_mut().enumerate().filter(|(n, _)| kinds >> n & 1 == 1) {
+                let named = |n: &usize| kinds >> n & 1 == 1;
+                for (n, kind) in self.kinds.iter_mut().enumerate().filter(|(n, kind)| named(n) && kind.last != Some(at))
+                {
                     debug_assert!(n < 32);
                     kind.last = Some(at);
                     for (count, half_life) in kind.counts.iter_mut().zip(KIND_HALF_LIVES) {

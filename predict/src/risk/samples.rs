@@ -48,7 +48,7 @@ impl Samples {
     /// happenings and moments are in order of time.
     ///
     /// # Errors
-    /// [`HistoryError`] if they are not, or name an unknown unit.
+    /// [`HistoryError`] if they are not, a moment comes twice, or an unknown unit is named.
     pub fn walk(mut fleet: Fleet, happenings: &[Happening], moments: &[Timestamp]) -> Result<Self, HistoryError> {
         let features = Fleet::describe(fleet.schema());
         let groups = fleet.schema().groups.clone();
@@ -63,7 +63,10 @@ impl Samples {
         let mut table = Table::new(features.len());
         let mut rows = Vec::new();
         let mut coming = happenings.iter().peekable();
-        for now in moments {
+        for (n, now) in moments.iter().enumerate() {
+            if let Some(latest) = n.checked_sub(1).map(|before| moments[before]).filter(|latest| latest >= now) {
+                return Err(HistoryError::Moment { now: *now, latest });
+            }
             while let Some(happening) = coming.next_if(|happening| happening.at <= *now) {
                 fleet.observe(happening)?;
             }
