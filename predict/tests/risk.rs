@@ -19,6 +19,7 @@ fn schema(groups: &[&str]) -> Schema {
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
         kinds: vec!["callback".to_owned(), "inspection".to_owned()],
         tags: vec!["outdoor".to_owned()],
+        ..Schema::default()
     }
 }
 

@@ -19,6 +19,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../migrations/postgres/0002_noise.sql"),
         include_str!("../migrations/sqlite/0002_noise.sql"),
     ),
+    (
+        4,
+        "forecasts",
+        include_str!("../migrations/postgres/0004_forecasts.sql"),
+        include_str!("../migrations/sqlite/0004_forecasts.sql"),
+    ),
 ];
 
 fn migrator(text: fn(&'static (i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {

@@ -18,17 +18,17 @@ use crate::{ChannelId, RuleId, RunbookId, text};
 const MAX_FILE: usize = 1 << 20;
 
 /// Turns byte offsets into lines and holds what checks need to report a place.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     file: &'a Path,
     text: &'a str,
 }
 
 impl Source<'_> {
-    fn line(&self, offset: usize) -> usize {
+    pub(super) fn line(&self, offset: usize) -> usize {
         self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|b| **b == b'\n').count() + 1
     }
 
-    fn error(&self, offset: usize, message: impl Into<String>, remedy: impl Into<String>) -> ProfileError {
+    pub(super) fn error(&self, offset: usize, message: impl Into<String>, remedy: impl Into<String>) -> ProfileError {
         ProfileError {
             file: self.file.to_owned(),
             line: self.line(offset),
@@ -65,7 +65,7 @@ impl Profile {
         let events = events(&source, raw.events)?;
         let runbooks = runbooks(&source, raw.runbooks)?;
         let names = Names { source: &source, channels: &channels, events: &events, runbooks: &runbooks };
-        let mut seen = HashSet::new();
+        let mut seen: HashSet<RuleId> = RuleId::new(super::FAILURE_RISK).into_iter().collect();
         let mut unique = |id: &RuleId, offset: usize| {
             if seen.insert(id.clone()) {
                 Ok(())
@@ -92,6 +92,8 @@ impl Profile {
             unique(&forecast.as_ref().id, forecast.span().start)?;
             forecasts.push(names.forecast(forecast)?);
         }
+        let own: Vec<RuleId> = rules.iter().map(|rule| rule.id.clone()).collect();
+        let failures = raw.failures.map(|raw| super::failures::load(&names, &own, raw)).transpose()?;
         let commands = raw
             .commands
             .into_iter()
@@ -113,6 +115,7 @@ impl Profile {
             rules,
             detectors,
             forecasts,
+            failures,
             runbooks,
             commands,
         })
@@ -252,8 +255,8 @@ fn runbooks(source: &Source<'_>, raw: Vec<Spanned<RawRunbook>>) -> Result<Vec<Ru
 }
 
 /// What rules, detectors and forecasts may refer to.
-struct Names<'a> {
-    source: &'a Source<'a>,
+pub(super) struct Names<'a> {
+    pub(super) source: &'a Source<'a>,
     channels: &'a [Channel],
     events: &'a [EventKind],
     runbooks: &'a [Runbook],
@@ -271,7 +274,7 @@ impl Names<'_> {
         })
     }
 
-    fn number_channel(&self, name: &Spanned<String>) -> Result<ChannelId, ProfileError> {
+    pub(super) fn number_channel(&self, name: &Spanned<String>) -> Result<ChannelId, ProfileError> {
         let channel = self.channel(name)?;
         match channel.kind {
             ChannelKind::Number { .. } => Ok(channel.id.clone()),
@@ -283,7 +286,7 @@ impl Names<'_> {
         }
     }
 
-    fn event(&self, code: &Spanned<String>) -> Result<String, ProfileError> {
+    pub(super) fn event(&self, code: &Spanned<String>) -> Result<String, ProfileError> {
         if self.events.iter().any(|event| event.code == *code.as_ref()) {
             return Ok(code.as_ref().clone());
         }
@@ -295,7 +298,7 @@ impl Names<'_> {
         ))
     }
 
-    fn runbook(&self, id: Option<Spanned<RunbookId>>) -> Result<Option<RunbookId>, ProfileError> {
+    pub(super) fn runbook(&self, id: Option<Spanned<RunbookId>>) -> Result<Option<RunbookId>, ProfileError> {
         let Some(id) = id else { return Ok(None) };
         if self.runbooks.iter().any(|runbook| runbook.id == *id.as_ref()) {
             return Ok(Some(id.into_inner()));

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{DAY, days, decay::Fading};
+use super::{DAY, channel::Level, days, decay::Fading};
 
 /// Half-lives of the failure counts, days.
 pub(super) const FAILURE_HALF_LIVES: [f64; 8] = [0.25, 1.0, 3.0, 7.0, 14.0, 30.0, 90.0, 365.0];
@@ -85,10 +85,12 @@ pub(super) struct Unit {
     pub(super) bands: [Fading; 3],
     pub(super) weekend: Fading,
     pub(super) failure_days: Fading,
+    /// Of the schema's channels.
+    pub(super) levels: Vec<Level>,
 }
 
 impl Unit {
-    pub(super) fn new(kinds: usize) -> Self {
+    pub(super) fn new(kinds: usize, channels: usize) -> Self {
         Self {
             first: None,
             state: State::Unknown,
@@ -109,6 +111,7 @@ impl Unit {
             bands: Default::default(),
             weekend: Fading::default(),
             failure_days: Fading::default(),
+            levels: vec![Level::default(); channels],
         }
     }
 
