@@ -19,6 +19,8 @@ use rules::Ruleset;
 use serde::Deserialize;
 use store::{Keep, Retention, StoreConfig};
 
+use crate::forecasts::ForecastConfig;
+
 /// The whole configuration. Each crate receives its own section only.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +47,9 @@ pub struct Config {
     /// The web.
     #[serde(default)]
     pub board: BoardConfig,
+    /// Failure models.
+    #[serde(default)]
+    pub forecasts: ForecastConfig,
 }
 
 /// The `[hub]` section.
@@ -246,6 +251,18 @@ impl Config {
                 format!("there is no profile \"{}\"", enrolment.auto_register),
                 &format!("use one of {}, or add its file to hub.profiles", known.join(", ")),
             );
+        }
+        if let Err((key, remedy)) = self.forecasts.check() {
+            problem(key, format!("forecasts.{key} cannot work"), remedy);
+        }
+        for profile in self.forecasts.costs.keys() {
+            if !profiles.iter().any(|loaded| loaded.profile.id == *profile && loaded.profile.failures.is_some()) {
+                problem(
+                    profile.as_str(),
+                    format!("forecasts.costs: no profile \"{profile}\" names its failures"),
+                    "name one that has a [failures] section, or add the section",
+                );
+            }
         }
         if let Err(error) = self.desk.validate() {
             problem("desk", error.to_string(), "see docs/configuration.md, section desk");
