@@ -83,6 +83,7 @@ impl From<&Alert> for TicketAlert {
             title: alert.title.clone(),
             reason: alert.evidence.summary.clone(),
             severity: alert.severity,
+            severity_since: alert.evidence.severity_since,
             raised_at: alert.raised_at,
             // It joins as raised; its end is an event of its own.
             cleared_at: None,
@@ -118,8 +119,10 @@ impl Draft<'_> {
 
     /// Adds to an alert's line why people are paged for it, or are not.
     pub(crate) fn note_decision(&mut self, line: usize, reason: Reason) {
-        if let Some(Effect::Log(TimelineEntry { what: What::AlertRaised { decision, .. }, .. })) =
-            self.effects.get_mut(line)
+        if let Some(Effect::Log(TimelineEntry {
+            what: What::AlertRaised { decision, .. } | What::SeverityChanged { decision, .. },
+            ..
+        })) = self.effects.get_mut(line)
         {
             *decision = Some(reason);
         }

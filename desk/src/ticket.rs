@@ -179,6 +179,9 @@ pub struct TicketAlert {
     pub reason: Localised,
     /// How bad.
     pub severity: Severity,
+    /// Event time from which on it is so bad; `None`: since it was raised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity_since: Option<Timestamp>,
     /// Event time it was raised.
     pub raised_at: Timestamp,
     /// Event time it cleared.
@@ -312,6 +315,8 @@ pub struct Affected {
 pub enum Event {
     /// An alert with this ticket's group key was raised. The first one makes the ticket: [`crate::open`].
     AlertRaised(Box<Alert>),
+    /// One of its alerts goes on with another severity.
+    AlertChanged(Box<Alert>),
     /// One of its alerts cleared.
     AlertCleared(Box<Alert>),
     /// Time passed.
@@ -472,6 +477,22 @@ pub enum What {
         /// One sentence of evidence.
         reason: Localised,
         /// Why people were paged for it, or were not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decision: Option<Reason>,
+    },
+    /// An alert goes on with another severity.
+    SeverityChanged {
+        /// Which.
+        alert: AlertId,
+        /// On which device.
+        device: DeviceId,
+        /// What is wrong.
+        title: Localised,
+        /// How bad it was.
+        from: Severity,
+        /// How bad it is.
+        to: Severity,
+        /// Why people were paged for that, or were not; `None` if it became less bad.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         decision: Option<Reason>,
     },

@@ -103,6 +103,7 @@ pub fn transition(
     let mut draft = Draft::new(ticket.clone(), roster, now);
     match event {
         Event::AlertRaised(alert) => draft.alert_raised(alert)?,
+        Event::AlertChanged(alert) => draft.alert_changed(alert),
         Event::AlertCleared(alert) => draft.alert_cleared(alert),
         Event::Tick => draft.tick(),
         Event::LookAgain => draft.look_at_hold(),
@@ -151,6 +152,28 @@ impl Draft<'_> {
             && let Some(oldest) = self.ticket.alerts.iter().position(|alert| alert.cleared_at.is_some())
         {
             self.ticket.alerts.remove(oldest);
+        }
+    }
+
+    /// A standing alert has become worse, or less bad. What becomes worse than everything before calls people like an alert
+    /// that joins; what becomes less bad calls nobody, and sends nobody home.
+    fn alert_changed(&mut self, alert: &Alert) {
+        let before = self.ticket.clone();
+        let Some(known) = self.ticket.alerts.iter_mut().find(|known| known.id == alert.id) else { return };
+        if !known.is_changed_by(alert) {
+            return;
+        }
+        known.severity_since = alert.evidence.severity_since;
+        let from = std::mem::replace(&mut known.severity, alert.severity);
+        let worst = self.ticket.open_alerts().map(|open| open.severity).max().unwrap_or(alert.severity);
+        self.ticket.severity = if self.ticket.by_hand { worst.max(before.severity) } else { worst };
+        let (device, title) = (alert.device.clone(), alert.title.clone());
+        let what = What::SeverityChanged { alert: alert.id, device, title, from, to: alert.severity, decision: None };
+        self.log(&Actor::Hub, what);
+        let line = self.effects.len() - 1;
+        if self.ticket.status != Status::Closed && alert.severity > before.severity {
+            let decision = self.decide_joined(&before, alert);
+            self.note_decision(line, decision);
         }
     }
 

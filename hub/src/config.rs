@@ -315,13 +315,6 @@ pub fn profile(file: &Path) -> anyhow::Result<LoadedProfile> {
 fn compile(file: &Path, text: &str) -> Result<LoadedProfile, ProfileError> {
     let profile = Profile::parse(file, text)?;
     let rules = Ruleset::compile(&profile)?;
-    // The seeded simulation has shown alerts of people shut in that are not as they must be while messages wait to be put
-    // in order (docs/adr/0009): until that is mended the two do not go together.
-    if !profile.lateness.is_zero() && profile.rules.iter().any(|rule| rule.life_safety) {
-        let line = text.lines().position(|line| line.trim_start().starts_with("lateness")).map_or(1, |at| at + 1);
-        let message = "a lateness is not allowed in a profile with rules that concern life safety";
-        return Err(profile.error(line, message, "remove the line \"lateness\": messages are then taken as they come"));
-    }
     Ok(LoadedProfile { profile: Arc::new(profile), rules: Arc::new(rules) })
 }
 

@@ -471,6 +471,7 @@ fn set_trials_aside(changes: &mut Vec<AlertChange>, from: usize) {
     for change in changes.extract_if(from.., |change| change.alert().evidence.dry_run) {
         let (alert, what) = match &change {
             AlertChange::Raised(alert) => (alert, "raised"),
+            AlertChange::Changed(alert) => (alert, "changed"),
             AlertChange::Cleared(alert) => (alert, "cleared"),
         };
         let rule = alert.rule.to_string();

@@ -184,6 +184,9 @@ pub struct Evidence {
     /// True if its rule is on trial: it is told in the log and counted, and nobody is called.
     #[serde(default)]
     pub dry_run: bool,
+    /// Event time from which on it has another severity than at first.
+    #[serde(default)]
+    pub severity_since: Option<Timestamp>,
 }
 
 /// One thing that an alert rests on.
@@ -229,6 +232,8 @@ pub struct ForecastEvidence {
 pub enum AlertChange {
     /// A condition was met; `cleared_at` is `None`.
     Raised(Box<Alert>),
+    /// It goes on with another severity; `cleared_at` is `None`.
+    Changed(Box<Alert>),
     /// It ended; `cleared_at` is set and the evidence says what ended it.
     Cleared(Box<Alert>),
 }
@@ -238,7 +243,7 @@ impl AlertChange {
     #[must_use]
     pub fn alert(&self) -> &Alert {
         match self {
-            Self::Raised(alert) | Self::Cleared(alert) => alert,
+            Self::Raised(alert) | Self::Changed(alert) | Self::Cleared(alert) => alert,
         }
     }
 }

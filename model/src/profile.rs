@@ -5,7 +5,9 @@
 
 mod failures;
 mod load;
+mod overrides;
 mod raw;
+mod severity;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -14,7 +16,7 @@ use serde::Serialize;
 pub use failures::{FAILURE_RISK, Failures, threshold};
 pub use load::did_you_mean;
 
-use crate::{ChannelId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, Value};
+use crate::{ChannelId, DeviceId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, Value};
 
 /// A problem in a profile, with its place and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +65,8 @@ pub struct Profile {
     pub events: Vec<EventKind>,
     /// Conditions to watch for.
     pub rules: Vec<Rule>,
+    /// Rules that are otherwise on some devices.
+    pub overrides: Vec<Override>,
     /// Streaming anomaly detectors.
     pub detectors: Vec<Detector>,
     /// Trends to extrapolate.
@@ -92,6 +96,21 @@ impl Profile {
     #[must_use]
     pub fn runbook(&self, id: &RunbookId) -> Option<&Runbook> {
         self.runbooks.iter().find(|runbook| runbook.id == *id)
+    }
+
+    /// The profile as it is on one device; `None` if nothing is otherwise there.
+    #[must_use]
+    pub fn on(&self, device: &DeviceId) -> Option<Self> {
+        let here: Vec<&Override> = self.overrides.iter().filter(|over| over.devices.contains(device)).collect();
+        if here.is_empty() {
+            return None;
+        }
+        let as_here = |rule: &Rule| match here.iter().find(|over| over.id == rule.id) {
+            Some(over) => over.rule.clone(),
+            None => Some(rule.clone()),
+        };
+        let rules = self.rules.iter().filter_map(as_here).collect();
+        Some(Self { rules, overrides: Vec::new(), ..self.clone() })
     }
 
     /// An error at a line of this profile's file.
@@ -244,6 +263,9 @@ pub struct Rule {
     pub source: String,
     /// How bad it is.
     pub severity: Severity,
+    /// How bad it is later: after so long, in order of time. A rule for life safety never falls.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub severity_after: Vec<SeverityAfter>,
     /// The kind of ticket to open.
     pub ticket: TicketKind,
     /// One ticket a device, or one for the whole site.
@@ -266,6 +288,26 @@ pub struct Rule {
     pub runbook: Option<RunbookId>,
     /// The line the rule starts on.
     pub line: usize,
+}
+
+/// From when on an alert that still stands has another severity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SeverityAfter {
+    /// Counted from when it was raised.
+    pub after: Duration,
+    /// How bad it is from then on.
+    pub severity: Severity,
+}
+
+/// A rule as it is on some devices; never one for life safety.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Override {
+    /// The devices.
+    pub devices: Vec<DeviceId>,
+    /// The rule's name.
+    pub id: RuleId,
+    /// The rule as it is there; `None`: it is off.
+    pub rule: Option<Rule>,
 }
 
 /// What a rule waits for. Expressions are written in CEL over the profile's channels.

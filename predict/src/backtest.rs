@@ -148,7 +148,7 @@ pub fn run<D: Borrow<Device>>(
                 AlertChange::Raised(alert) if unit.evaluated.is_some() => {
                     unit.alerts.push(alert.raised_at.as_micros());
                 }
-                AlertChange::Raised(_) | AlertChange::Cleared(_) => {}
+                AlertChange::Raised(_) | AlertChange::Changed(_) | AlertChange::Cleared(_) => {}
             }
         }
     }

@@ -295,6 +295,7 @@ impl Watch {
             forecast: None,
             withdrawn: false,
             dry_run: false,
+            severity_since: None,
         };
         let kind = Kind {
             rule: &shift.detector.id,

@@ -203,6 +203,7 @@ impl ForecastState {
             forecast: Some(expected),
             withdrawn: false,
             dry_run: false,
+            severity_since: None,
         };
         let kind = Kind {
             rule: &forecast.id,

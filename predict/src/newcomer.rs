@@ -159,6 +159,7 @@ fn alert(
         forecast: None,
         withdrawn: false,
         dry_run: false,
+        severity_since: None,
     };
     let kind = Kind {
         rule: &detector.id,

@@ -50,6 +50,7 @@ fn the_failing_bearing_is_found_days_before_its_end() {
                         );
                         raised.entry(bearing).or_default().push((row, alert));
                     }
+                    AlertChange::Changed(_) => {}
                     AlertChange::Cleared(alert) => {
                         println!(
                             "bearing {} row {row} cleared {}: {}",

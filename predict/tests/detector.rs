@@ -37,6 +37,7 @@ fn run(values: impl IntoIterator<Item = (i64, f64)>) -> Vec<(usize, String)> {
                     assert!(!alert.evidence.summary.zh.is_empty());
                     found.push((n, "raised".to_owned()));
                 }
+                AlertChange::Changed(_) => {}
                 AlertChange::Cleared(alert) => {
                     let summary = &alert.evidence.summary.en;
                     let why = if summary.contains("two weeks") { "accepted" } else { "cleared" };

@@ -28,7 +28,7 @@ const MAX_LATCHES: usize = 64;
 const MAX_WINDOWS: usize = 64;
 
 /// The functions an expression may call.
-const FUNCTIONS: [&str; 15] = [
+const FUNCTIONS: [&str; 16] = [
     "abs",
     "after",
     "avg",
@@ -38,6 +38,7 @@ const FUNCTIONS: [&str; 15] = [
     "increase",
     "max",
     "min",
+    "peers",
     "percentile",
     "rate",
     "recent",

@@ -8,12 +8,14 @@
 //! raises is told at once. When the same is settled, it is confirmed; if an earlier message showed otherwise in the
 //! meantime, the alert is withdrawn, and what was settled takes its place. An end is told only when it is settled.
 
-use model::{Alert, AlertChange, AlertId, Timestamp};
+use model::{Alert, AlertChange, RuleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    peers::Group,
+    progress::{ClockPair, NEVER},
     reported::Reported,
-    watch::{ClockPair, NEVER, Step, Watch},
+    watch::{Step, Watch},
 };
 
 /// How many messages of a device may wait; more than that are settled at once, the earliest first.
@@ -27,12 +29,24 @@ pub(crate) struct Waiting {
     pub(crate) reported: Reported,
 }
 
-/// An alert for life safety that was told.
+/// An alert for life safety that was found ahead of what is settled.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Told {
     pub(crate) alert: Box<Alert>,
-    /// True once the same was settled.
-    pub(crate) confirmed: bool,
+    pub(crate) standing: Standing,
+}
+
+/// How far an alert that was found ahead has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    /// Not told: a doubted one of the same rule stands, and its people are called.
+    Held,
+    /// Told at once, not settled.
+    Told,
+    /// Told, but with what has come since it is no longer found.
+    Doubted,
+    /// Told and settled.
+    Confirmed,
 }
 
 /// One device.
@@ -87,11 +101,18 @@ impl Tracked {
         let at = reported.said.map_or_else(|| ClockPair::event_time(self.front, hub), |said| said.at);
         // What was due by the time this came is found with what was known then.
         if lateness > 0 && self.front.is_some() {
+            if self.ahead.is_none() {
+                self.run_ahead(ClockPair::event_time(self.front, hub) - 1, step); // After a restore.
+            }
             self.settle(ClockPair::event_time(self.front, hub).saturating_sub(lateness), step);
         }
+        let mut rewound = false;
         if let Some(said) = reported.said
             && self.front.is_none_or(|front| said.at > front.event)
         {
+            // Time that passed in a silence was only supposed: what the device now tells of it takes its own place.
+            self.settled_to = self.settled_to.min(said.at);
+            rewound = self.told.iter().any(|told| told.is_open() && told.alert.raised_at.as_micros() > said.at);
             self.front = Some(ClockPair { event: said.at, hub });
         }
         if lateness == 0 {
@@ -104,8 +125,11 @@ impl Tracked {
             // Too late for its place, or nothing is known of the device's clock: it counts from now on.
             let now = at.max(self.settled_to);
             self.settled_step(step, |settled, step| settled.apply_at(&reported, now, step));
-            self.run_ahead(step);
+            self.run_ahead(ClockPair::event_time(self.front, hub) - 1, step);
         } else {
+            if rewound {
+                self.ahead = None;
+            }
             self.wait(at, reported, step);
         }
         self.settle(ClockPair::event_time(self.front, hub).saturating_sub(lateness), step);
@@ -120,15 +144,16 @@ impl Tracked {
             return;
         }
         if self.ahead.is_none() {
-            self.run_ahead(step); // After a restore.
+            self.run_ahead(now, step); // After a restore.
         }
-        if let Some(ahead) = &mut self.ahead {
-            let mut found = Vec::new();
-            ahead.pass(now, i64::MIN, &mut Step { out: &mut found, ..*step });
-            tell_at_once(&mut self.told, found, step);
-        }
+        self.pass_ahead(now, step);
         self.settle(now.saturating_sub(step.ruleset.lateness_us), step);
         self.settled_step(step, |settled, step| settled.pass(i64::MIN, hub, step));
+    }
+
+    /// Takes out what the device has to tell its peers.
+    pub(crate) fn tells(&mut self, step: &Step<'_>) -> Vec<(Group, i64, f64)> {
+        self.settled.tells.drain(..).map(|told| (step.group(&told.window), told.part, told.mean)).collect()
     }
 
     /// The hub's time at which the device must be looked at again though nothing comes.
@@ -150,7 +175,7 @@ impl Tracked {
     }
 
     fn withdrawal_due(&self) -> Option<i64> {
-        self.told.iter().filter(|told| !told.confirmed).map(|told| told.alert.raised_at.as_micros()).min()
+        self.told.iter().filter(|told| told.is_open()).map(|told| told.alert.raised_at.as_micros()).min()
     }
 
     /// About how much memory it takes, in bytes, alerts left out.
@@ -166,7 +191,7 @@ impl Tracked {
 
     /// The alerts that stand, as they were told.
     pub(crate) fn standing(&self) -> impl Iterator<Item = &Alert> {
-        let told = self.told.iter().filter(|told| !told.confirmed).map(|told| &*told.alert);
+        let told = self.told.iter().filter(|told| told.is_told()).map(|told| &*told.alert);
         self.settled.standing().chain(told)
     }
 
@@ -182,9 +207,12 @@ impl Tracked {
             Some(ahead) if last => {
                 let mut found = Vec::new();
                 ahead.apply_at(&self.waiting[place].reported, at, &mut Step { out: &mut found, ..*step });
-                tell_at_once(&mut self.told, found, step);
+                self.tell_at_once(found, step);
             }
-            Some(_) | None => self.run_ahead(step),
+            Some(_) | None => {
+                let hub = self.waiting[place].reported.received;
+                self.run_ahead(ClockPair::event_time(self.front, hub) - 1, step);
+            }
         }
         while self.waiting.len() > MAX_WAITING {
             let limit = self.waiting[0].at + 1;
@@ -192,19 +220,57 @@ impl Tracked {
         }
     }
 
-    fn replayed(&self, step: &mut Step<'_>) -> Watch {
-        let mut ahead = self.settled.ahead();
+    /// Begins anew from what is settled, up to an event time.
+    fn run_ahead(&mut self, now: i64, step: &mut Step<'_>) {
+        let mut found = Vec::new();
+        let mut ahead = Box::new(self.settled.ahead());
+        let mut ahead_step = Step { out: &mut found, ..*step };
         for waiting in &self.waiting {
-            ahead.apply_at(&waiting.reported, waiting.at, step);
+            ahead.apply_at(&waiting.reported, waiting.at, &mut ahead_step);
         }
-        ahead
+        ahead.pass(now, i64::MIN, &mut ahead_step);
+        self.ahead = Some(ahead);
+        let is_found = |told: &Told| found.iter().any(|change| change.alert().id == told.alert.id);
+        self.told.retain(|told| told.standing != Standing::Held || is_found(told));
+        for told in self.told.iter_mut().filter(|told| told.standing == Standing::Told && !is_found(told)) {
+            told.standing = Standing::Doubted;
+        }
+        self.tell_at_once(found, step);
     }
 
-    /// Begins anew from what is settled.
-    fn run_ahead(&mut self, step: &mut Step<'_>) {
+    /// Lets time pass for the rules that must not wait.
+    fn pass_ahead(&mut self, now: i64, step: &mut Step<'_>) {
+        let Some(ahead) = &mut self.ahead else { return };
         let mut found = Vec::new();
-        self.ahead = Some(Box::new(self.replayed(&mut Step { out: &mut found, ..*step })));
-        tell_at_once(&mut self.told, found, step);
+        ahead.pass(now, i64::MIN, &mut Step { out: &mut found, ..*step });
+        self.tell_at_once(found, step);
+    }
+
+    /// Tells what was raised ahead, unless it was told already or a doubted one of the same rule stands. Ends are told when
+    /// they are settled.
+    fn tell_at_once(&mut self, found: Vec<AlertChange>, step: &mut Step<'_>) {
+        for change in found {
+            let AlertChange::Raised(alert) = change else { continue };
+            let rule = alert.rule.clone();
+            match self.told.iter_mut().find(|told| told.alert.id == alert.id) {
+                Some(told) if told.standing == Standing::Doubted => told.standing = Standing::Told,
+                Some(_) => continue,
+                None => self.told.push(Told { alert, standing: Standing::Held }),
+            }
+            self.tell_held(&rule, step);
+        }
+    }
+
+    /// Tells what is held of a rule if no doubted alert of it stands.
+    fn tell_held(&mut self, rule: &RuleId, step: &mut Step<'_>) {
+        let of_rule = |told: &&mut Told| told.alert.rule == *rule;
+        if self.told.iter_mut().filter(of_rule).any(|told| told.standing == Standing::Doubted) {
+            return;
+        }
+        for told in self.told.iter_mut().filter(of_rule).filter(|told| told.standing == Standing::Held) {
+            told.standing = Standing::Told;
+            step.out.push(AlertChange::Raised(told.alert.clone()));
+        }
     }
 
     /// Applies what is waiting before this event time, in order, and lets that time pass.
@@ -214,13 +280,7 @@ impl Tracked {
         }
         self.settled_to = limit;
         // What is settled was told ahead before; the copy must not come to it later.
-        if let Some(ahead) = &mut self.ahead
-            && ahead.next_due() < limit
-        {
-            let mut found = Vec::new();
-            ahead.pass(limit - 1, i64::MIN, &mut Step { out: &mut found, ..*step });
-            tell_at_once(&mut self.told, found, step);
-        }
+        self.pass_ahead(limit - 1, step);
         let ready = self.waiting.partition_point(|waiting| waiting.at < limit);
         let ready: Vec<_> = self.waiting.drain(..ready).collect();
         self.settled_step(step, |settled, step| {
@@ -229,9 +289,19 @@ impl Tracked {
             }
             settled.pass(limit - 1, i64::MIN, step);
         });
-        // What was told ahead and did not come to be.
-        let withdrawn = |told: &mut Told| !told.confirmed && told.alert.raised_at.as_micros() < limit;
-        step.out.extend(self.told.extract_if(.., withdrawn).map(|told| withdraw(*told.alert)));
+        self.withdraw_before(limit, step);
+    }
+
+    /// Withdraws what was found ahead before this event time and did not come to be.
+    fn withdraw_before(&mut self, limit: i64, step: &mut Step<'_>) {
+        let missed = |told: &mut Told| told.is_open() && told.alert.raised_at.as_micros() < limit;
+        let missed: Vec<Told> = self.told.extract_if(.., missed).collect();
+        for Told { alert, standing } in missed {
+            if standing != Standing::Held {
+                self.tell_held(&alert.rule, step);
+                step.out.push(withdraw(*alert));
+            }
+        }
     }
 
     /// Moves the settled state; of what it finds for life safety only what is news is told.
@@ -245,6 +315,7 @@ impl Tracked {
             }
             match change {
                 AlertChange::Raised(alert) => self.confirm(alert, step),
+                AlertChange::Changed(alert) => step.out.push(AlertChange::Changed(alert)),
                 AlertChange::Cleared(alert) => {
                     self.told.retain(|told| told.alert.id != alert.id);
                     step.out.push(AlertChange::Cleared(alert));
@@ -254,25 +325,31 @@ impl Tracked {
     }
 
     fn confirm(&mut self, alert: Box<Alert>, step: &mut Step<'_>) {
-        match self.told.iter_mut().find(|told| told.alert.id == alert.id) {
-            Some(told) => *told = Told { alert, confirmed: true },
-            None => {
-                step.out.push(AlertChange::Raised(alert.clone()));
-                self.told.push(Told { alert, confirmed: true });
-            }
+        let (id, rule) = (alert.id, alert.rule.clone());
+        let known = self.told.iter().position(|told| told.alert.id == id);
+        if known.is_none_or(|at| self.told[at].standing == Standing::Held) {
+            step.out.push(AlertChange::Raised(alert.clone()));
         }
+        let confirmed = Told { alert, standing: Standing::Confirmed };
+        match known {
+            Some(at) => self.told[at] = confirmed,
+            None => self.told.push(confirmed),
+        }
+        // It takes the place of what was told for the same rule and is no longer found.
+        let replaced = |told: &mut Told| told.standing == Standing::Doubted && told.alert.rule == rule;
+        step.out.extend(self.told.extract_if(.., replaced).map(|told| withdraw(*told.alert)));
     }
 }
 
-/// Tells what was raised ahead, unless it was told already. Ends are told when they are settled.
-fn tell_at_once(told: &mut Vec<Told>, found: Vec<AlertChange>, step: &mut Step<'_>) {
-    for change in found {
-        let AlertChange::Raised(alert) = change else { continue };
-        let known: Option<AlertId> = told.iter().map(|told| told.alert.id).find(|id| *id == alert.id);
-        if known.is_none() {
-            step.out.push(AlertChange::Raised(alert.clone()));
-            told.push(Told { alert, confirmed: false });
-        }
+impl Told {
+    /// True until it is settled that it came to be.
+    fn is_open(&self) -> bool {
+        self.standing != Standing::Confirmed
+    }
+
+    /// True while it stands though it is not settled.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self.standing, Standing::Told | Standing::Doubted)
     }
 }
 

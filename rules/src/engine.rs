@@ -9,10 +9,12 @@ use model::{Alert, AlertChange, Device, DeviceId, Directory, Entry, ProfileId, T
 
 use crate::{
     device::{Place, Tracked},
+    peers::Peers,
+    progress::NEVER,
     reported::Reported,
     ruleset::Ruleset,
     snapshot::{self, RestoreError, RestoreReport},
-    watch::{NEVER, Step, Watch},
+    watch::{Step, Watch},
 };
 
 /// After a restore: how long the hub may have been away before silence during that time no longer counts.
@@ -37,6 +39,7 @@ pub struct Engine {
     lived_until: i64,
     /// Alerts of rules that are no more, until their end is reported.
     orphans: Vec<Alert>,
+    peers: Peers,
     late: Vec<Late>,
     counts: Counts,
 }
@@ -79,7 +82,7 @@ impl Engine {
     pub fn load(&mut self, ruleset: Arc<Ruleset>) {
         for (id, tracked) in &mut self.tracked {
             if tracked.settled.ruleset.profile == ruleset.profile {
-                let (next, orphans) = snapshot::migrated(id, tracked, &ruleset);
+                let (next, orphans) = snapshot::migrated(id, tracked, &ruleset.on(id));
                 *tracked = next;
                 self.orphans.extend(orphans);
             }
@@ -90,7 +93,7 @@ impl Engine {
     /// Takes one entry. Entries of a device whose profile has no rules loaded are ignored.
     pub fn apply(&mut self, device: &Device, entry: &Entry, out: &mut Vec<AlertChange>) {
         let Some(ruleset) = self.rulesets.get(&device.profile) else { return };
-        let ruleset = Arc::clone(ruleset);
+        let ruleset = ruleset.on(&device.id);
         self.hear_clock(entry.received_at.as_micros());
         self.report_orphans(out);
         if !self.tracked.contains_key(&device.id) {
@@ -105,7 +108,11 @@ impl Engine {
         let reported = Reported::new(entry, &ruleset);
         let said = reported.said;
         self.counts.entries += 1;
-        if let Place::Late(by) = tracked.apply(reported, &mut Step { ruleset: &ruleset, device, out }) {
+        let mut step = Step { ruleset: &ruleset, device, peers: &self.peers, out };
+        let place = tracked.apply(reported, &mut step);
+        let told = tracked.tells(&step);
+        self.peers.take(told, &device.id);
+        if let Place::Late(by) = place {
             self.counts.late += 1;
             if self.late.len() < MAX_LATE {
                 self.late.push(Late {
@@ -142,7 +149,10 @@ impl Engine {
                 continue;
             };
             let ruleset = Arc::clone(&tracked.settled.ruleset);
-            tracked.advance(hub, &mut Step { ruleset: &ruleset, device, out });
+            let mut step = Step { ruleset: &ruleset, device, peers: &self.peers, out };
+            tracked.advance(hub, &mut step);
+            let told = tracked.tells(&step);
+            self.peers.take(told, &id);
             schedule(&mut self.due, tracked, &id, hub);
         }
     }
@@ -179,7 +189,7 @@ impl Engine {
     /// Everything that is known, for [`Engine::restore`].
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
-        snapshot::write(self.hub, &self.tracked)
+        snapshot::write(self.hub, &self.tracked, &self.peers)
     }
 
     /// Puts back what [`Engine::snapshot`] gave; call [`Engine::load`] for every profile first. If a profile's
@@ -193,6 +203,7 @@ impl Engine {
         self.hub = restored.hub;
         self.tracked = restored.tracked;
         self.orphans = restored.orphans;
+        self.peers = restored.peers;
         self.restored = true;
         self.due.clear();
         for (id, tracked) in &mut self.tracked {

@@ -60,6 +60,7 @@ pub(crate) fn of_raising(watch: &Watch, compiled: &Compiled, since: i64, now: i6
         forecast: None,
         withdrawn: false,
         dry_run: compiled.rule.dry_run,
+        severity_since: None,
     }
 }
 

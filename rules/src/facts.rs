@@ -261,6 +261,17 @@ impl Facts {
         }
     }
 
+    /// The sixteenth that begins now for a window on peers, and the device's own mean before it.
+    pub(crate) fn peers_begin(&self, window: u16, now: i64) -> Option<(i64, Option<f64>)> {
+        let index = usize::from(window);
+        self.windows[index].begins(&self.followed.windows[index], now)
+    }
+
+    /// Takes what the peers told.
+    pub(crate) fn set_peers(&mut self, window: u16, median: Option<f64>) {
+        self.windows[usize::from(window)].set_peers(median);
+    }
+
     /// What a window tells.
     pub(crate) fn window(&self, window: u16, now: i64) -> Option<f64> {
         let index = usize::from(window);

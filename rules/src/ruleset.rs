@@ -3,15 +3,15 @@
 use std::{collections::HashMap, sync::Arc};
 
 use model::{
-    ChannelId, Profile, ProfileError, ProfileId,
-    profile::{AbsenceOf, Channel, Condition, EventKind, Located, Rule},
+    ChannelId, DeviceId, Profile, ProfileError, ProfileId, Severity,
+    profile::{AbsenceOf, Channel, Condition, EventKind, Located, Override, Rule},
 };
 
 use crate::{
     compile,
     program::{Followed, Moment, Truth},
-    watch::{NEVER, Phase},
-    windows::Source,
+    progress::{NEVER, Phase},
+    windows::{Kind, Source},
 };
 
 /// The most rules a profile may have.
@@ -56,6 +56,8 @@ pub(crate) struct Compiled {
     pub(crate) clear_when: Option<Truth>,
     pub(crate) hold_us: i64,
     pub(crate) clear_us: i64,
+    /// From so long after it was raised on the alert has this severity, in order.
+    severities: Vec<(i64, Severity)>,
     /// Answers that change by themselves: so long after this moment.
     pub(crate) timed: Vec<(Moment, i64)>,
     /// The windows it asks.
@@ -76,6 +78,17 @@ impl Compiled {
     /// True if it must not wait until earlier messages cannot come any more: a person may be in danger.
     pub(crate) fn is_urgent(&self) -> bool {
         self.rule.life_safety && !self.is_contact()
+    }
+
+    /// How bad an alert is that was raised at `raised_at` and still stands.
+    pub(crate) fn severity(&self, raised_at: i64, now: i64) -> Severity {
+        let passed = |(after, _): &&(i64, Severity)| raised_at.saturating_add(*after) <= now;
+        self.severities.iter().rfind(passed).map_or(self.rule.severity, |(_, severity)| *severity)
+    }
+
+    /// When that changes next.
+    pub(crate) fn severity_due(&self, raised_at: i64, now: i64) -> Option<i64> {
+        self.severities.iter().map(|(after, _)| raised_at.saturating_add(*after)).find(|at| *at > now)
     }
 
     /// Where the rule stands once the device has been silent for too long: of a condition nobody knows whether it went on
@@ -124,12 +137,16 @@ pub struct Ruleset {
     pub(crate) on_online: Dependents,
     /// The rules about contact itself.
     pub(crate) contact_rules: Vec<u16>,
+    /// The windows on peers, and what each is known by among them.
+    pub(crate) peers: Vec<(u16, Arc<str>)>,
     /// The rules that must not wait.
     pub(crate) urgent: RuleSet,
     /// How much later than a later message an earlier one may come and still be taken in its place.
     pub(crate) lateness_us: i64,
     /// After a longer silence holding times begin anew; `NEVER` if none is too long.
     pub(crate) gap_us: i64,
+    /// The rules as they are on devices that have overrides.
+    variants: HashMap<DeviceId, Arc<Ruleset>>,
 }
 
 /// What a changed value touches.
@@ -214,6 +231,7 @@ impl Ruleset {
             on_event: vec![RuleSet::default(); profile.events.len()],
             on_online: Dependents::default(),
             contact_rules: (0..rules.len()).filter(|i| rules[*i].is_contact()).map(index).collect(),
+            peers: Vec::new(),
             urgent: RuleSet::default(),
             lateness_us: micros(profile.lateness),
             gap_us: profile.gap.map_or(NEVER, micros),
@@ -224,9 +242,20 @@ impl Ruleset {
             followed: Arc::new(followed),
             channel_index,
             event_index,
+            variants: variants(profile)?,
         };
         ruleset.index();
         Ok(ruleset)
+    }
+
+    /// The rules as they are on a device.
+    pub(crate) fn on(self: &Arc<Self>, device: &DeviceId) -> Arc<Self> {
+        Arc::clone(self.variants.get(device).unwrap_or(self))
+    }
+
+    /// These rules and those of devices that have overrides.
+    pub(crate) fn with_variants(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.variants.values().map(|variant| &**variant))
     }
 
     /// The profile it was compiled from.
@@ -251,7 +280,10 @@ impl Ruleset {
 
     fn index(&mut self) {
         let followed = Arc::clone(&self.followed);
-        for (bit, window) in followed.windows.iter().enumerate() {
+        for (bit, window) in (0_u16..).zip(&followed.windows) {
+            if window.kind == Kind::Peers {
+                self.peers.push((bit, format!("{:?} over {} us", window.of, window.span_us).into()));
+            }
             if let Source::Number(number) = &window.of {
                 number.channels(&mut |channel| self.feeds[usize::from(channel)] |= 1 << bit);
             }
@@ -307,6 +339,26 @@ impl Ruleset {
             }
         }
     }
+}
+
+/// The rules of every device that has overrides; devices with the same ones share them.
+fn variants(profile: &Profile) -> Result<HashMap<DeviceId, Arc<Ruleset>>, ProfileError> {
+    let mut variants: HashMap<DeviceId, Arc<Ruleset>> = HashMap::new();
+    let mut compiled: HashMap<Vec<usize>, Arc<Ruleset>> = HashMap::new();
+    for device in profile.overrides.iter().flat_map(|over| &over.devices) {
+        if variants.contains_key(device) {
+            continue;
+        }
+        let concerned = |(_, over): &(usize, &Override)| over.devices.contains(device);
+        let key: Vec<usize> = profile.overrides.iter().enumerate().filter(concerned).map(|(at, _)| at).collect();
+        let Some(here) = profile.on(device) else { continue };
+        let rules = match compiled.get(&key) {
+            Some(rules) => Arc::clone(rules),
+            None => compiled.entry(key).or_insert(Arc::new(Ruleset::compile(&here)?)).clone(),
+        };
+        variants.insert(device.clone(), rules);
+    }
+    Ok(variants)
 }
 
 fn check_size(profile: &Profile) -> Result<(), ProfileError> {
@@ -372,6 +424,7 @@ fn compile_rule(
         clear_when,
         hold_us,
         clear_us: micros(rule.clear_for),
+        severities: rule.severity_after.iter().map(|step| (micros(step.after), step.severity)).collect(),
         timed: Vec::new(),
         windows: Vec::new(),
     };

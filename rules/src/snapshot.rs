@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     device::{Told, Tracked, Waiting},
+    peers::{self, Peers},
+    progress::{ClockPair, Phase, Progress},
     ruleset::Ruleset,
-    watch::{ClockPair, Phase, Progress, Watch},
+    watch::Watch,
     windows::{Sequence, Window},
 };
 
 /// Raised whenever the shape of [`Saved`] changes.
-const FORMAT: u16 = 4;
+const FORMAT: u16 = 6;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,7 @@ struct Saved {
     hub: i64,
     profiles: Vec<SavedProfile>,
     devices: Vec<SavedDevice>,
+    peers: peers::Saved,
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
@@ -86,6 +89,7 @@ pub(crate) struct Restored {
     pub(crate) tracked: HashMap<DeviceId, Tracked>,
     /// Alerts of rules that are no more.
     pub(crate) orphans: Vec<Alert>,
+    pub(crate) peers: Peers,
     pub(crate) report: RestoreReport,
 }
 
@@ -126,14 +130,14 @@ fn saved_device(id: &DeviceId, profile: usize, tracked: &Tracked) -> SavedDevice
 }
 
 /// Writes everything.
-pub(crate) fn write(hub: i64, tracked: &HashMap<DeviceId, Tracked>) -> Vec<u8> {
+pub(crate) fn write(hub: i64, tracked: &HashMap<DeviceId, Tracked>, peers: &Peers) -> Vec<u8> {
     let mut sorted: Vec<_> = tracked.iter().collect();
     sorted.sort_unstable_by_key(|(id, _)| *id);
     let mut rulesets: Vec<&Arc<Ruleset>> = Vec::new();
     let mut devices = Vec::with_capacity(sorted.len());
     for (id, tracked) in sorted {
         let own = &tracked.settled.ruleset;
-        let known = rulesets.iter().position(|ruleset| ruleset.profile == own.profile);
+        let known = rulesets.iter().position(|ruleset| Arc::ptr_eq(ruleset, own));
         let profile = known.unwrap_or_else(|| {
             rulesets.push(own);
             rulesets.len() - 1
@@ -142,7 +146,7 @@ pub(crate) fn write(hub: i64, tracked: &HashMap<DeviceId, Tracked>) -> Vec<u8> {
     }
     let profiles = rulesets.into_iter().map(|ruleset| saved_profile(ruleset)).collect();
     let mut bytes = FORMAT.to_le_bytes().to_vec();
-    let body = postcard::to_stdvec(&Saved { hub, profiles, devices });
+    let body = postcard::to_stdvec(&Saved { hub, profiles, devices, peers: peers.saved() });
     bytes.extend(body.expect("plain data is always written to memory"));
     bytes
 }
@@ -163,7 +167,7 @@ pub(crate) fn read(bytes: &[u8], rulesets: &HashMap<ProfileId, Arc<Ruleset>>) ->
                 "the profile \"{}\" is no longer loaded; what was known of its devices was dropped",
                 profile.id
             )),
-            Some(ruleset) if *profile != saved_profile(ruleset) => report.notes.push(format!(
+            Some(ruleset) if ruleset.with_variants().all(|rules| *profile != saved_profile(rules)) => report.notes.push(format!(
                 "the profile \"{}\" changed (version {} was saved, version {} is loaded); values and standing alerts were kept, holding times begin anew",
                 profile.id, profile.version, ruleset.version
             )),
@@ -177,10 +181,11 @@ pub(crate) fn read(bytes: &[u8], rulesets: &HashMap<ProfileId, Arc<Ruleset>>) ->
             saved.profiles.get(device.profile).ok_or(RestoreError::Damaged(postcard::Error::DeserializeBadEncoding))?;
         if let Some(ruleset) = rulesets.get(&profile.id) {
             let id = device.id.clone();
-            tracked.insert(id, fitted(profile, device, ruleset, &mut orphans));
+            let ruleset = ruleset.on(&id);
+            tracked.insert(id, fitted(profile, device, &ruleset, &mut orphans));
         }
     }
-    Ok(Restored { hub: saved.hub, tracked, orphans, report })
+    Ok(Restored { hub: saved.hub, tracked, orphans, peers: Peers::of(saved.peers), report })
 }
 
 /// A device's state fitted to other rules of the same profile, and the alerts of rules that are no more.
@@ -262,7 +267,7 @@ fn fitted(profile: &SavedProfile, device: SavedDevice, ruleset: &Arc<Ruleset>, o
     for told in device.told {
         if ruleset.rules.iter().any(|compiled| compiled.rule.id == told.alert.rule) {
             tracked.told.push(told);
-        } else if !told.confirmed {
+        } else if told.is_told() {
             orphans.push(*told.alert);
         }
     }

@@ -3,7 +3,10 @@
 mod arrival;
 mod entrapment;
 mod expressions;
+mod options;
 mod pains;
+mod peers;
+mod plain;
 mod properties;
 mod rules;
 mod scenarios;
@@ -128,6 +131,7 @@ impl Bench {
 pub(super) fn line(change: &AlertChange) -> String {
     let (time, what) = match change {
         AlertChange::Raised(alert) => (alert.raised_at, "raised"),
+        AlertChange::Changed(alert) => (alert.evidence.severity_since.unwrap(), "changed"),
         AlertChange::Cleared(alert) => (alert.cleared_at.unwrap(), "cleared"),
     };
     let us = time.as_micros() - START;

@@ -7,89 +7,31 @@
 use std::sync::Arc;
 
 use model::{Alert, AlertChange, AlertId, AlertSource, Device, Timestamp};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     evidence,
     facts::{Facts, Taken},
+    peers::{Group, Peers, Told},
     program::Moment,
+    progress::{ClockPair, NEVER, Phase, Progress},
     reported::Reported,
     ruleset::{Compiled, RuleSet, Ruleset, Silence, Test},
 };
-
-/// A time that never comes.
-pub(crate) const NEVER: i64 = i64::MAX;
-
-/// Where a rule stands on a device.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum Phase {
-    /// The condition does not hold.
-    Idle,
-    /// It holds, not yet for long enough.
-    Pending {
-        /// Since when.
-        since: i64,
-    },
-    /// The alert stands.
-    Raised {
-        /// The alert.
-        alert: Box<Alert>,
-    },
-    /// It is over, not yet for long enough.
-    Clearing {
-        /// Since when.
-        since: i64,
-        /// The alert.
-        alert: Box<Alert>,
-    },
-}
-
-/// One rule on one device.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Progress {
-    pub(crate) phase: Phase,
-    /// When the rule must be looked at again though nothing came.
-    #[serde(with = "seldom")]
-    due: i64,
-    /// When its last alert ended, or its last event was set aside: earlier events do not raise it again.
-    pub(crate) settled: i64,
-    /// The silence was long enough, but the rule was inhibited.
-    pub(crate) withheld: bool,
-}
-
-impl Progress {
-    pub(crate) fn new() -> Self {
-        Self { phase: Phase::Idle, due: NEVER, settled: i64::MIN, withheld: false }
-    }
-}
-
-/// Event time and the hub's time at the same instant.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct ClockPair {
-    pub(crate) event: i64,
-    pub(crate) hub: i64,
-}
-
-impl ClockPair {
-    /// Event time when the hub's clock shows `hub`; the same where nothing is known.
-    pub(crate) fn event_time(clock: Option<Self>, hub: i64) -> i64 {
-        clock.map_or(hub, |clock| clock.event.saturating_add(hub.saturating_sub(clock.hub).max(0)))
-    }
-
-    /// What the hub's clock shows at this event time.
-    pub(crate) fn hub_time(clock: Option<Self>, event: i64) -> i64 {
-        match clock {
-            Some(clock) if event != NEVER => clock.hub.saturating_add(event.saturating_sub(clock.event)),
-            Some(_) | None => event,
-        }
-    }
-}
 
 /// What a step needs beside the device's own state.
 pub(crate) struct Step<'a> {
     pub(crate) ruleset: &'a Ruleset,
     pub(crate) device: &'a Device,
+    /// What the devices of each site tell of themselves.
+    pub(crate) peers: &'a Peers,
     pub(crate) out: &'a mut Vec<AlertChange>,
+}
+
+impl Step<'_> {
+    /// The devices it is compared with in a window.
+    pub(crate) fn group(&self, window: &Arc<str>) -> Group {
+        Group { site: self.device.site, profile: self.device.profile.clone(), window: Arc::clone(window) }
+    }
 }
 
 /// One device under watch.
@@ -109,6 +51,8 @@ pub(crate) struct Watch {
     next_due: i64,
     /// True for a copy that runs ahead: only rules that must not wait are evaluated, none of them about contact.
     urgent_only: bool,
+    /// What it has to tell its peers.
+    pub(crate) tells: Vec<Told>,
 }
 
 impl Watch {
@@ -123,6 +67,7 @@ impl Watch {
             fresh: true,
             next_due: NEVER,
             urgent_only: false,
+            tells: Vec::new(),
         }
     }
 
@@ -138,6 +83,7 @@ impl Watch {
             facts: self.facts.clone(),
             rules: rules.collect(),
             urgent_only: true,
+            tells: Vec::new(),
             ..*self
         };
         ahead.find_next_due();
@@ -220,6 +166,7 @@ impl Watch {
                 self.facts.turned(Moment::Event(event), true, now);
             }
             if fed != 0 {
+                self.meet_peers(fed, now, step);
                 self.facts.feed(fed, now);
             }
             // A copy of the last message says nothing new of the time.
@@ -251,6 +198,19 @@ impl Watch {
         }
         while self.next_due <= now {
             self.evaluate_due(self.next_due, step);
+        }
+    }
+
+    /// Where a window on peers comes to a new sixteenth, it tells its own mean and asks for those of the others. `fed` has a
+    /// bit for each window that gets a value.
+    fn meet_peers(&mut self, fed: u64, now: i64, step: &Step<'_>) {
+        for (window, name) in step.ruleset.peers.iter().filter(|(window, _)| fed >> window & 1 == 1) {
+            let Some((part, mean)) = self.facts.peers_begin(*window, now) else { continue };
+            let group = step.group(name);
+            self.facts.set_peers(*window, step.peers.median(&group, &step.device.id, part - 1));
+            if let Some(mean) = mean.filter(|_| !self.urgent_only) {
+                self.tells.push(Told { window: Arc::clone(name), part, mean });
+            }
         }
     }
 
@@ -393,7 +353,9 @@ impl Watch {
                 self.clear(compiled, alert, at, now, step);
                 Phase::Idle
             }
-            Phase::Idle | Phase::Pending { .. } | Phase::Raised { .. } | Phase::Clearing { .. } => phase,
+            Phase::Idle | Phase::Pending { .. } | Phase::Raised { .. } | Phase::Clearing { .. } => {
+                grown(compiled, phase, now, step)
+            }
         };
         let due = self.rule_due(rule, now);
         self.rules[rule].due = due;
@@ -528,6 +490,12 @@ impl Watch {
             Phase::Clearing { since, .. } => Some(since.saturating_add(compiled.clear_us)),
             Phase::Idle | Phase::Raised { .. } => None,
         };
+        let severity = match &self.rules[rule].phase {
+            Phase::Raised { alert } | Phase::Clearing { alert, .. } => {
+                compiled.severity_due(alert.raised_at.as_micros(), now)
+            }
+            Phase::Idle | Phase::Pending { .. } => None,
+        };
         let silence = match &compiled.test {
             Test::Absence { of: of @ Silence::Of(_), after_us } => {
                 self.heard(*of).map(|heard| heard.saturating_add(*after_us))
@@ -542,7 +510,14 @@ impl Watch {
             Some(at.saturating_add(*span))
         });
         let windows = compiled.windows.iter().filter_map(|window| self.facts.window_due(*window, now));
-        wait.into_iter().chain(silence).chain(timed).chain(windows).filter(|at| *at > now).min().unwrap_or(NEVER)
+        wait.into_iter()
+            .chain(severity)
+            .chain(silence)
+            .chain(timed)
+            .chain(windows)
+            .filter(|at| *at > now)
+            .min()
+            .unwrap_or(NEVER)
     }
 
     /// About how much memory its parts take, in bytes, alerts left out.
@@ -559,19 +534,17 @@ impl Watch {
     }
 }
 
-/// A time that mostly never comes, in a byte if it does not.
-mod seldom {
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-
-    use super::NEVER;
-
-    pub(super) fn serialize<S: Serializer>(at: &i64, to: S) -> Result<S::Ok, S::Error> {
-        Some(*at).filter(|at| *at != NEVER).serialize(to)
+/// An alert that still stands may be worse by now, or less bad.
+fn grown(compiled: &Compiled, mut phase: Phase, now: i64, step: &mut Step<'_>) -> Phase {
+    if let Phase::Raised { alert } | Phase::Clearing { alert, .. } = &mut phase {
+        let severity = compiled.severity(alert.raised_at.as_micros(), now);
+        if severity != alert.severity {
+            alert.severity = severity;
+            alert.evidence.severity_since = Some(Timestamp::from_micros(now));
+            step.out.push(AlertChange::Changed(alert.clone()));
+        }
     }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
-        Ok(Option::<i64>::deserialize(from)?.unwrap_or(NEVER))
-    }
+    phase
 }
 
 fn reaches(sum: f64, threshold: f64) -> bool {

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Percentile(f64),
     /// The mean without the running sixteenth, once half of the window has values: the device's own normal.
     Baseline,
+    /// The median of the other devices' means: see [`crate::peers`].
+    Peers,
     /// How often something happened or became true.
     Count,
     /// For how many seconds a condition was known to hold.
@@ -50,6 +52,7 @@ impl Kind {
             Self::Increase => "increase",
             Self::Percentile(_) => "percentile",
             Self::Baseline => "baseline",
+            Self::Peers => "peers",
             Self::Count => "count",
             Self::TimeIn => "time_in",
         }
@@ -104,9 +107,25 @@ pub(crate) struct Window {
     since: Option<i64>,
     /// The values of a percentile, with the sixteenth they came in.
     samples: Vec<(i64, f64)>,
+    /// What the peers told, by the running sixteenth.
+    peers: Option<f64>,
 }
 
 impl Window {
+    /// The running sixteenth if nothing came in it yet, and the mean of those before it if there is one.
+    pub(crate) fn begins(&self, spec: &WindowSpec, now: i64) -> Option<(i64, Option<f64>)> {
+        let index = spec.part(now);
+        if self.parts.iter().any(|part| part.index >= index) {
+            return None;
+        }
+        Some((index, mean(self.parts.iter().filter(|part| part.index > index - PARTS))))
+    }
+
+    /// Takes what the peers told.
+    pub(crate) fn set_peers(&mut self, median: Option<f64>) {
+        self.peers = median;
+    }
+
     /// Takes a value.
     pub(crate) fn feed(&mut self, spec: &WindowSpec, value: f64, now: i64) {
         let index = spec.part(now);
@@ -123,7 +142,7 @@ impl Window {
             None => None,
         };
         match spec.kind {
-            Kind::Average | Kind::Baseline => self.add(index, value, now, |sum, value| sum + value),
+            Kind::Average | Kind::Baseline | Kind::Peers => self.add(index, value, now, |sum, value| sum + value),
             Kind::Least => self.add(index, value, now, f64::min),
             Kind::Greatest => self.add(index, value, now, f64::max),
             Kind::Rate => self.add(index, value, now, |first, _| first),
@@ -181,16 +200,13 @@ impl Window {
     pub(crate) fn value(&self, spec: &WindowSpec, now: i64) -> Option<f64> {
         let index = spec.part(now);
         let parts = self.parts.iter().filter(|part| part.index > index - PARTS);
-        let mean = |parts: &mut dyn Iterator<Item = &Part>| {
-            let (sum, count) = parts.fold((0.0, 0_u64), |(s, n), part| (s + part.value, n + u64::from(part.count)));
-            (count > 0).then(|| sum / count as f64)
-        };
         match spec.kind {
-            Kind::Average => mean(&mut parts.into_iter()),
+            Kind::Average => mean(parts),
             Kind::Baseline => {
                 let known: Vec<_> = parts.filter(|part| part.index < index).collect();
-                (known.len() >= BASELINE_PARTS).then(|| mean(&mut known.into_iter())).flatten()
+                (known.len() >= BASELINE_PARTS).then(|| mean(known.into_iter())).flatten()
             }
+            Kind::Peers => self.peers,
             Kind::Least => parts.map(|part| part.value).reduce(f64::min),
             Kind::Greatest => parts.map(|part| part.value).reduce(f64::max),
             Kind::Increase => parts.map(|part| part.value).reduce(|a, b| a + b),
@@ -230,6 +246,13 @@ impl Window {
     pub(crate) fn bytes(&self) -> usize {
         self.parts.capacity() * size_of::<Part>() + self.samples.capacity() * size_of::<(i64, f64)>()
     }
+}
+
+/// The mean of everything that came in these parts.
+#[expect(clippy::cast_precision_loss, reason = "counts of one window are far below 2^52")]
+fn mean<'a>(parts: impl Iterator<Item = &'a Part>) -> Option<f64> {
+    let (sum, count) = parts.fold((0.0, 0_u64), |(s, n), part| (s + part.value, n + u64::from(part.count)));
+    (count > 0).then(|| sum / count as f64)
 }
 
 /// Steps that must happen one after the other, all within a time.

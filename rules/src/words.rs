@@ -80,6 +80,7 @@ pub(crate) fn window(ruleset: &Ruleset, window: u16) -> Localised {
         Kind::Rate => ("change per second", "每秒变化"),
         Kind::Increase => ("increase", "增量"),
         Kind::Baseline => ("own usual level", "自身常态"),
+        Kind::Peers => ("usual level of the site's other devices", "同址其他设备的常态"),
         Kind::Percentile(percent) => {
             return both(
                 format!("{percent} % of {} over {} at most", of.en, span.en),

@@ -278,6 +278,10 @@ impl<'a> Work<'a> {
     }
 
     /// Notes that an alert ended.
+    pub(crate) fn change(&mut self, alert: &Alert) -> Result<()> {
+        self.pending.change(alert)
+    }
+
     pub(crate) fn clear(&mut self, alert: &Alert) -> Result<()> {
         self.around.cleared(alert);
         self.pending.clear(alert, alert.cleared_at.unwrap_or(self.now), self.now)
@@ -286,7 +290,7 @@ impl<'a> Work<'a> {
     /// Lets an event happen to a ticket, and writes what follows.
     pub(crate) async fn advance(&mut self, ticket: &Ticket, event: &Event) -> Result<Ticket, WorkError> {
         let alert = match event {
-            Event::AlertRaised(alert) | Event::AlertCleared(alert) => Some(&**alert),
+            Event::AlertRaised(alert) | Event::AlertChanged(alert) | Event::AlertCleared(alert) => Some(&**alert),
             Event::Tick
             | Event::LookAgain
             | Event::Act { .. }
@@ -296,7 +300,8 @@ impl<'a> Work<'a> {
         let device = alert.map(|alert| &alert.device).or(ticket.device.as_ref());
         let place = Place { org: ticket.org, site: ticket.site, device };
         let mut roster = self.look_ups.roster(&mut self.tx, &place, Some(ticket), Some(event), self.now).await?;
-        let may_be_held = matches!(event, Event::AlertRaised(_) | Event::Tick | Event::LookAgain);
+        let may_be_held =
+            matches!(event, Event::AlertRaised(_) | Event::AlertChanged(_) | Event::Tick | Event::LookAgain);
         roster.around = if may_be_held && !ticket.life_safety {
             self.around.of(&mut self.tx, ticket.org, self.now).await?
         } else {

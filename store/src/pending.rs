@@ -1,5 +1,7 @@
 //! Rows that a transaction on tickets will write before it commits, gathered to be written together.
 
+use std::collections::BTreeMap;
+
 use desk::TimelineEntry;
 use model::{Alert, AlertId, Purpose, TicketId, Timestamp};
 use uuid::Uuid;
@@ -27,6 +29,12 @@ statements! {
         SELECT unhex(value->>0), unhex(value->>1), unhex(value->>2), value->>3, value->>4, value->>5, value->>6, value->>7,
             value->>8, value->>9
         FROM json_each($1)");
+    CHANGE = each("
+        UPDATE alerts AS a SET body = u.body
+        FROM unnest($1::uuid[], $2::text[]) AS u (id, body) WHERE a.id = u.id AND a.cleared_at IS NULL",
+        "
+        UPDATE alerts AS a SET body = u.value->>1
+        FROM json_each($1) AS u WHERE a.id = unhex(u.value->>0) AND a.cleared_at IS NULL");
     CLEAR = each("
         UPDATE alerts AS a SET cleared_at = u.cleared_at, body = u.body, cleared_known_at = u.known_at
         FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::timestamptz[]) AS u (id, cleared_at, body, known_at)
@@ -91,6 +99,7 @@ struct Cleared {
 pub(crate) struct Pending {
     lines: Vec<Line>,
     raised: Vec<Raised>,
+    changed: BTreeMap<AlertId, String>,
     cleared: Vec<Cleared>,
     messages: Vec<NewMessage>,
 }
@@ -125,6 +134,19 @@ impl Pending {
                 (raised.cleared_at, raised.body, raised.cleared_known_at) = (Some(at), body, Some(now));
             }
             None => self.cleared.push(Cleared { id: alert.id, at, body, known_at: now }),
+        }
+        Ok(())
+    }
+
+    /// Another body for an alert that stands.
+    pub(crate) fn change(&mut self, alert: &Alert) -> Result<()> {
+        let body = document("alert", alert)?;
+        match self.raised.iter_mut().rev().find(|raised| raised.id == alert.id) {
+            Some(raised) => raised.body = body,
+            // The last word counts.
+            None => {
+                self.changed.insert(alert.id, body);
+            }
         }
         Ok(())
     }
@@ -176,6 +198,13 @@ impl Pending {
             Column::Times(raised.iter().map(|alert| alert.cleared_known_at.map(at)).collect()),
         ];
         bulk::write(tx, "raising alerts", ALERTS, raised.len(), &columns).await?;
+        let changed = std::mem::take(&mut self.changed);
+        let rows = changed.len();
+        let columns = [
+            Column::Ids(changed.keys().map(|id| Some(id.0)).collect()),
+            Column::Texts(changed.into_values().map(Some).collect()),
+        ];
+        bulk::write(tx, "changing alerts", CHANGE, rows, &columns).await?;
         let cleared = std::mem::take(&mut self.cleared);
         let columns = [
             Column::Ids(cleared.iter().map(|alert| Some(alert.id.0)).collect()),

@@ -156,6 +156,7 @@ impl Store {
         for change in changes {
             match change {
                 AlertChange::Raised(alert) => raise(&mut work, &mut known, &mut report, alert).await?,
+                AlertChange::Changed(alert) => change_severity(&mut work, &known, &mut report, alert).await?,
                 AlertChange::Cleared(alert) => clear(&mut work, &mut known, &mut report, alert).await?,
             }
         }
@@ -226,8 +227,10 @@ pub(crate) async fn load_ahead(
     for change in changes {
         match (change, known.get(&change.alert().id)) {
             (AlertChange::Raised(alert), None) => raised.push(alert),
-            (AlertChange::Cleared(_), Some(stored)) if !stored.cleared => tickets.push(stored.ticket.0),
-            (AlertChange::Raised(_), Some(_)) | (AlertChange::Cleared(_), _) => {}
+            (AlertChange::Changed(_) | AlertChange::Cleared(_), Some(stored)) if !stored.cleared => {
+                tickets.push(stored.ticket.0);
+            }
+            (AlertChange::Raised(_), Some(_)) | (AlertChange::Changed(_) | AlertChange::Cleared(_), _) => {}
         }
     }
     if !tickets.is_empty() {
@@ -268,6 +271,27 @@ pub(crate) async fn raise(
     work.raise(alert, ticket).await?;
     known.insert(alert.id, Known { ticket, cleared: false });
     report.raised += 1;
+    Ok(())
+}
+
+/// An alert that stands goes on with another severity. One that is over in the store stays as it ended.
+async fn change_severity(
+    work: &mut Work<'_>,
+    known: &HashMap<AlertId, Known>,
+    report: &mut CommitReport,
+    alert: &Alert,
+) -> Result<()> {
+    let Some(stored) = known.get(&alert.id).filter(|stored| !stored.cleared) else {
+        report.known += 1;
+        return Ok(());
+    };
+    let Some(ticket) = work.load(stored.ticket).await? else { return Ok(()) };
+    if ticket.alerts.iter().any(|known| known.id == alert.id && known.is_changed_by(alert)) {
+        work.change(alert)?;
+        advance(work, &ticket, &Event::AlertChanged(Box::new(alert.clone()))).await?;
+    } else {
+        report.known += 1;
+    }
     Ok(())
 }
 

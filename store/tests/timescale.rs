@@ -64,6 +64,7 @@ fn profile(id: &str, channels: &[&str]) -> Profile {
     });
     Profile {
         derived: Vec::new(),
+        overrides: Vec::new(),
         lateness: Duration::ZERO,
         gap: None,
         id: id.parse().unwrap(),

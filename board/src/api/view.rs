@@ -162,6 +162,9 @@ fn what(what: desk::What) -> WhatView {
         desk::What::AlertRaised { alert, device, title, reason, decision: made } => {
             WhatView::AlertRaised { alert, device, title, reason, decision: made.as_ref().map(decision) }
         }
+        desk::What::SeverityChanged { alert, device, title, from, to, decision: made } => {
+            WhatView::SeverityChanged { alert, device, title, from, to, decision: made.as_ref().map(decision) }
+        }
         desk::What::Decided { reason } => WhatView::Decided { decision: decision(&reason) },
         desk::What::HeldOpen { until } => WhatView::HeldOpen { until },
         desk::What::AlertCleared { alert, device, title } => WhatView::AlertCleared { alert, device, title },

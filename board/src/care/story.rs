@@ -193,6 +193,7 @@ impl Calls {
             What::Milestone { milestone, .. } => self.on_the_way |= *milestone == MilestoneKind::EnRoute,
             What::Opened
             | What::AlertRaised { .. }
+            | What::SeverityChanged { .. }
             | What::AlertCleared { .. }
             | What::Decided { .. }
             | What::HeldOpen { .. }
@@ -253,6 +254,7 @@ fn lines(
             // Who is on call, what devices report in detail and what the desk notes is not theirs to carry.
             What::Opened
             | What::AlertRaised { .. }
+            | What::SeverityChanged { .. }
             | What::AlertCleared { .. }
             | What::Decided { .. }
             | What::HeldOpen { .. }

@@ -172,6 +172,14 @@ impl Draft<'_> {
 }
 
 impl TicketAlert {
+    /// True if this change of its severity is news: what was told before changes nothing.
+    #[must_use]
+    pub fn is_changed_by(&self, alert: &Alert) -> bool {
+        self.cleared_at.is_none()
+            && self.severity != alert.severity
+            && self.severity_since < alert.evidence.severity_since
+    }
+
     /// What it is known by. What an older alert did not write down is its ticket's.
     pub(crate) fn labels(&self, ticket: &Ticket) -> Labels {
         Labels {

@@ -95,6 +95,14 @@ impl Scene {
         self.at(minutes, &Event::AlertCleared(Box::new(cleared)))
     }
 
+    /// The open alert of this rule goes on with another severity.
+    fn change(&mut self, minutes: u64, name: &str, severity: Severity) -> &mut Self {
+        let open = self.ticket.open_alerts().find(|open| open.rule.as_str() == name).unwrap();
+        let mut changed = Alert { id: open.id, device: open.device.clone(), ..alert(name, severity, false) };
+        changed.evidence.severity_since = Some(minute(minutes));
+        self.at(minutes, &Event::AlertChanged(Box::new(changed)))
+    }
+
     fn brings(&mut self, expected: &[&str]) -> &mut Self {
         assert_eq!(self.lines, expected, "{:#?}", self.ticket);
         self
@@ -112,6 +120,9 @@ fn lines(effects: &[Effect]) -> Vec<String> {
             },
             Effect::Log(entry) => match &entry.what {
                 What::AlertRaised { decision, .. } => Some(decision.as_ref()?.code().to_owned()),
+                What::SeverityChanged { to, decision, .. } => {
+                    Some(format!("{to}: {}", decision.as_ref().map_or("nothing", Reason::code)))
+                }
                 What::Decided { reason } => Some(reason.code().to_owned()),
                 What::HeldOpen { .. } => Some("held open".to_owned()),
                 _ => None,
@@ -405,4 +416,37 @@ fn settings_that_would_hide_everything_are_refused() {
     assert_eq!(said(Silence { ends_at: minute(31 * 1440), ..good.clone() }), NoiseError::SilenceTooLong);
     let everything = matching(&[(Label::Device, "*")]);
     assert!(matches!(said(Silence { matchers: everything, ..good }), NoiseError::Pattern { .. }));
+}
+
+#[test]
+fn what_becomes_worse_calls_people_and_what_becomes_less_bad_calls_nobody() {
+    let mut scene = Scene::open(Surroundings::default(), alert("door_fault", Severity::Minor, false));
+    scene.at(2, &Event::Tick);
+    scene.at(5, &Event::Tick).brings(&[]);
+    scene.change(30, "door_fault", Severity::Major).brings(&["major: worse", "page sms", "page email", "page sms"]);
+    assert_eq!(scene.ticket.severity, Severity::Major);
+    // The same told again, and what was before it told late.
+    scene.change(30, "door_fault", Severity::Major).brings(&[]);
+    scene.change(29, "door_fault", Severity::Info).brings(&[]);
+    scene.change(60, "door_fault", Severity::Info).brings(&["info: nothing"]);
+    assert_eq!(scene.ticket.severity, Severity::Info);
+    assert!(scene.ticket.escalation.calling, "nobody is called off");
+    scene.clear(61, "door_fault");
+    assert_eq!(scene.ticket.status, Status::Closed);
+}
+
+#[test]
+fn what_waits_for_the_morning_does_not_when_it_becomes_worse() {
+    let nights = QuietHours {
+        name: "nights".to_owned(),
+        matchers: matching(&[(Label::Severity, "minor")]),
+        time_zone: "UTC".to_owned(),
+        days: Day::ALL.to_vec(),
+        from: "00:00".to_owned(),
+        to: "07:00".to_owned(),
+    };
+    let surroundings = around(|a| a.noise = Arc::new(Noise { quiet_hours: vec![nights], ..Noise::default() }));
+    let mut scene = Scene::open(surroundings, alert("door_fault", Severity::Minor, false));
+    scene.brings(&["quiet_hours"]);
+    scene.change(30, "door_fault", Severity::Major).brings(&["major: released", "page sms", "page email", "page sms"]);
 }

@@ -78,6 +78,7 @@ fn may_page_again(before: &Ticket, event: &Event, effects: &[Effect]) -> bool {
         },
         // New danger; or the device fails again after it was restored; or it got worse after calling was given up.
         Event::AlertRaised(alert) => alert.life_safety || before.status == Status::Restored || calling,
+        Event::AlertChanged(_) => calling,
         Event::AlertCleared(_) | Event::Delivered { .. } | Event::AffectedAdded { .. } => false,
     }
 }

@@ -294,6 +294,7 @@ fn line(at: u64, effect: &Effect) -> Option<String> {
         Effect::Log(entry) => match &entry.what {
             What::Opened => "opened".to_owned(),
             What::AlertRaised { title, .. } => format!("raised {}", title.en),
+            What::SeverityChanged { from, to, .. } => format!("{from} became {to}"),
             What::Decided { reason } => reason.text().en,
             What::HeldOpen { .. } => "held open".to_owned(),
             What::AlertCleared { title, .. } => format!("cleared {}", title.en),

@@ -98,7 +98,8 @@ impl EmergencyDesk {
     pub(super) fn change(&mut self, change: &AlertChange, world: &World, now: Timestamp) -> Step {
         match change {
             AlertChange::Raised(alert) if alert.life_safety => self.raised(alert, world, now),
-            AlertChange::Raised(_) => Step::default(),
+            // Whoever may be in danger is in danger at any severity.
+            AlertChange::Raised(_) | AlertChange::Changed(_) => Step::default(),
             AlertChange::Cleared(alert) => match self.open.iter().position(|open| open.alerts.contains(&alert.id)) {
                 Some(index) => {
                     let note = EmergencyStep::Cleared { body: alert.clone() };

@@ -203,6 +203,7 @@ mod tests {
                 stand.push((**alert).clone());
                 format!("+{}", alert.device)
             }
+            AlertChange::Changed(alert) => format!("~{}", alert.device),
             AlertChange::Cleared(alert) => {
                 stand.retain(|other| other.id != alert.id);
                 format!("-{}", alert.device)

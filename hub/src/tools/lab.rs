@@ -175,7 +175,7 @@ fn live(loaded: &LoadedProfile, unit: Unit) -> anyhow::Result<(Life, Vec<Found>)
             AlertChange::Raised(alert) => {
                 Some(Found { at: alert.raised_at, rule: alert.rule.to_string(), source: alert.source })
             }
-            AlertChange::Cleared(_) => None,
+            AlertChange::Changed(_) | AlertChange::Cleared(_) => None,
         }));
     }
     let life = Life {

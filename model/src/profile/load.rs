@@ -37,7 +37,7 @@ impl Source<'_> {
         }
     }
 
-    fn locate(&self, text: Spanned<String>) -> Located<String> {
+    pub(super) fn locate(&self, text: Spanned<String>) -> Located<String> {
         Located { line: self.line(text.span().start), value: text.into_inner() }
     }
 }
@@ -82,6 +82,7 @@ impl Profile {
             unique(&rule.as_ref().id, rule.span().start)?;
             rules.push(names.rule(rule)?);
         }
+        let overrides = super::overrides::overrides(&source, &rules, raw.overrides)?;
         let mut detectors = Vec::with_capacity(raw.detectors.len());
         for detector in raw.detectors {
             unique(&detector.as_ref().id, detector.span().start)?;
@@ -113,6 +114,7 @@ impl Profile {
             derived,
             events,
             rules,
+            overrides,
             detectors,
             forecasts,
             failures,
@@ -393,7 +395,8 @@ impl Names<'_> {
                 "remove dry_run; or remove life_safety for as long as the rule is on trial",
             ));
         }
-        Ok(Rule {
+        let steps = std::mem::take(&mut raw.severity_after);
+        let mut rule = Rule {
             condition,
             unless: raw.unless.map(|text| self.source.locate(text)),
             runbook: self.runbook(raw.runbook)?,
@@ -401,6 +404,7 @@ impl Names<'_> {
             title: raw.title,
             source: raw.source,
             severity: raw.severity,
+            severity_after: Vec::new(),
             ticket: raw.ticket,
             scope: raw.scope,
             life_safety: raw.life_safety,
@@ -409,7 +413,9 @@ impl Names<'_> {
             clear_when: raw.clear_when.map(|text| self.source.locate(text)),
             clear_for: raw.clear_for.unwrap_or_default(),
             line: self.source.line(start),
-        })
+        };
+        super::severity::set_severity_after(self.source, &mut rule, steps)?;
+        Ok(rule)
     }
 
     fn detector(&self, spanned: Spanned<RawDetector>) -> Result<Detector, ProfileError> {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{ChannelId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, duration};
+use crate::{
+    ChannelId, DeviceId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, duration,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +20,8 @@ pub(super) struct RawFile {
     pub(super) events: Vec<Spanned<RawEvent>>,
     #[serde(default)]
     pub(super) rules: Vec<Spanned<RawRule>>,
+    #[serde(default)]
+    pub(super) overrides: Vec<Spanned<RawOverride>>,
     #[serde(default)]
     pub(super) detectors: Vec<Spanned<RawDetector>>,
     #[serde(default)]
@@ -113,11 +117,21 @@ pub(super) struct RawEventCondition {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct RawSeverityAfter {
+    #[serde(with = "duration")]
+    pub(super) after: Duration,
+    pub(super) severity: Severity,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawRule {
     pub(super) id: RuleId,
     pub(super) title: Localised,
     pub(super) source: String,
     pub(super) severity: Severity,
+    #[serde(default)]
+    pub(super) severity_after: Vec<Spanned<RawSeverityAfter>>,
     pub(super) ticket: TicketKind,
     #[serde(default)]
     pub(super) scope: Scope,
@@ -136,6 +150,27 @@ pub(super) struct RawRule {
     #[serde(default, with = "duration::option")]
     pub(super) clear_for: Option<Duration>,
     pub(super) runbook: Option<Spanned<RunbookId>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOverride {
+    pub(super) devices: Vec<DeviceId>,
+    pub(super) rule: Spanned<RuleId>,
+    pub(super) source: String,
+    #[serde(default)]
+    pub(super) off: bool,
+    pub(super) severity: Option<Severity>,
+    pub(super) severity_after: Option<Vec<Spanned<RawSeverityAfter>>>,
+    pub(super) when: Option<Spanned<String>>,
+    #[serde(default, with = "duration::option")]
+    pub(super) after: Option<Duration>,
+    pub(super) unless: Option<Spanned<String>>,
+    #[serde(default, rename = "for", with = "duration::option")]
+    pub(super) hold: Option<Duration>,
+    pub(super) clear_when: Option<Spanned<String>>,
+    #[serde(default, with = "duration::option")]
+    pub(super) clear_for: Option<Duration>,
 }
 
 #[derive(Deserialize)]

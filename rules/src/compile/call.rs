@@ -60,7 +60,7 @@ impl Lower<'_> {
             ("count" | "time_in", [what, span]) => {
                 self.window_of_moment(tree, call.func_name.as_str(), what, span, depth)
             }
-            ("avg" | "min" | "max" | "rate" | "increase" | "baseline", [what, span]) => {
+            ("avg" | "min" | "max" | "rate" | "increase" | "baseline" | "peers", [what, span]) => {
                 self.window_of_number(tree, call.func_name.as_str(), None, what, span, depth)
             }
             ("percentile", [what, percent, span]) => {
@@ -88,6 +88,7 @@ impl Lower<'_> {
             "rate" => "rate(number, \"5m\")",
             "increase" => "increase(counter, \"1h\")",
             "baseline" => "baseline(number, \"7d\")",
+            "peers" => "peers(number, \"1d\")",
             "percentile" => "percentile(number, 95, \"1h\")",
             "count" => "count(\"event\", \"1h\")",
             "time_in" => "time_in(condition, \"1h\")",

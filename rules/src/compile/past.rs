@@ -16,6 +16,8 @@ use crate::{
 const MAX_STEPS: usize = 8;
 /// How long a window may be.
 const MIN_WINDOW_US: i64 = 1_000_000;
+/// The shortest window in which devices are compared: their messages may arrive in any order by minutes.
+const MIN_PEERS_US: i64 = 3_600_000_000;
 const MAX_WINDOW_US: i64 = 90 * 86_400_000_000;
 
 impl Lower<'_> {
@@ -162,9 +164,17 @@ impl Lower<'_> {
             "rate" => Kind::Rate,
             "increase" => Kind::Increase,
             "baseline" => Kind::Baseline,
+            "peers" => Kind::Peers,
             _ => Kind::Percentile(self.percent(percent.unwrap_or(tree))?),
         };
         let span_us = self.window_span(span)?;
+        if kind == Kind::Peers && span_us < MIN_PEERS_US {
+            return Err(self.error(
+                span,
+                "devices are compared over an hour or longer",
+                "write peers(number, \"1h\") or longer",
+            ));
+        }
         self.enter(what)?;
         let number = self.number(what, depth);
         self.within_moment = false;

@@ -1,7 +1,7 @@
 //! The order of arrival changes nothing within the lateness; what is later than that is counted.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -9,7 +9,11 @@ use std::{
 use model::{Alert, AlertChange, AlertId, Profile};
 use proptest::prelude::*;
 
-use super::{Bench, Tick, What, event, late, late_event, shipped_profile, small_profile, values};
+use super::{
+    Bench, Tick, What, event, late, late_event,
+    plain::{self, Grain},
+    shipped_profile, small_profile, values,
+};
 use crate::Ruleset;
 
 /// How late an entry may come in these tests, in seconds.
@@ -23,6 +27,7 @@ fn ruleset(profile: &Profile, lateness: f64) -> Arc<Ruleset> {
 const RULES: &str = include_str!("arrival.toml");
 
 static ORDERED: LazyLock<Arc<Ruleset>> = LazyLock::new(|| ruleset(&small_profile(RULES), 0.0));
+static PLAIN: LazyLock<Arc<Ruleset>> = LazyLock::new(|| ruleset(&small_profile(include_str!("plain.toml")), LATENESS));
 static LATE: LazyLock<Arc<Ruleset>> = LazyLock::new(|| ruleset(&small_profile(RULES), LATENESS));
 
 /// Something that happened: when, what, and how long each copy of it takes to arrive.
@@ -90,6 +95,18 @@ fn ended(bench: &Bench, until: f64) -> BTreeMap<AlertId, Alert> {
     alerts
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "a few minutes")]
+fn grain(seconds: f64) -> Grain {
+    (seconds * 20.0).round() as Grain
+}
+
+/// An alert as the plain reference tells it; what ends after `until` has not ended.
+fn in_grains(alert: &Alert, until: Grain) -> plain::Found {
+    let rule = ["hot", "fault", "no_test", "windowed", "fused"].into_iter().find(|id| *id == alert.rule.as_str());
+    let grains = |time: model::Timestamp| (time.as_micros() - super::at(0.0).as_micros()) / 50_000;
+    (rule.unwrap(), grains(alert.raised_at), alert.cleared_at.map(grains).filter(|end| *end <= until))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -105,6 +122,19 @@ proptest! {
         permuted.step(end + 3.0 * LATENESS, &Tick);
         prop_assert_eq!(permuted.engine.counts().late, 0);
         prop_assert_eq!(ended(&permuted, end - 30.0), ended(&ordered, end - 30.0));
+    }
+
+    #[test]
+    fn any_order_and_any_copies_give_what_the_plain_reference_finds_in_order(history in history()) {
+        let end = history.last().map_or(0.0, |(at, ..)| *at) + 60.0;
+        let mut permuted = Bench::with_rules(Arc::clone(&PLAIN));
+        run(&mut permuted, &arrivals(&history));
+        permuted.step(end + 3.0 * LATENESS, &Tick);
+        let script: Vec<_> = history.iter().map(|(at, what, _)| (grain(*at), what.clone())).collect();
+        let until = grain(end);
+        let engine: BTreeSet<plain::Found> = ended(&permuted, end).values().map(|alert| in_grains(alert, until)).collect();
+        let reference = plain::found(&script, until).into_iter().filter(|(_, at, _)| *at < until).collect();
+        prop_assert_eq!(engine, reference);
     }
 
     #[test]
@@ -196,4 +226,37 @@ fn an_entrapment_does_not_wait_and_a_wrong_one_is_withdrawn() {
     assert_eq!(bench.lines(), ["00:13 raised entrapment", "00:13 cleared entrapment"]);
     assert!(bench.out[1].alert().evidence.withdrawn);
     assert_eq!(bench.engine.standing().count(), 0);
+}
+
+#[test]
+fn what_a_device_tells_after_a_silence_keeps_its_time() {
+    let lift = shipped_profile("lift");
+    let stuck = "car_speed_m_s=0 door_zone=false door_state=closed passenger_present=true car_load_kg=75 mains_present=true safety_chain_closed=false service_mode=normal";
+    let mut bench = Bench::with_rules(ruleset(&lift, LATENESS));
+    run(&mut bench, &[(10.0, values("car_speed_m_s=1 door_zone=false door_state=closed")), (69.0, Tick)]);
+    assert_eq!(bench.lines(), [""; 0]);
+    // It was cut off, and tells in one go what happened meanwhile.
+    run(&mut bench, &[(70.0, late(stuck, 50.0)), (70.1, late("car_speed_m_s=0", 40.1))]);
+    assert_eq!(bench.lines(), ["00:23 raised entrapment"]);
+    run(&mut bench, &[(71.0, late(stuck, 1.0)), (90.0, Tick)]);
+    let raised = bench.out.iter().filter(|change| change.alert().rule.as_str() == "entrapment");
+    assert_eq!(raised.count(), 1);
+    assert_eq!(bench.engine.counts().late, 0);
+}
+
+#[test]
+fn an_alert_of_another_beginning_takes_the_place_of_the_one_that_was_told() {
+    let profile = small_profile(
+        "[[rules]]\nid = \"r\"\ntitle = { en = \"R\", zh = \"规\" }\nsource = \"test\"\nseverity = \"critical\"\nticket = \"entrapment\"\nlife_safety = true\nwhen = 'temp_c > 120'\nfor = \"3s\"\n",
+    );
+    let mut bench = Bench::with_rules(ruleset(&profile, LATENESS));
+    run(&mut bench, &[(10.0, values("temp_c=130")), (13.1, Tick)]);
+    assert_eq!(bench.lines(), ["00:13 raised r"]);
+    // It began a second before; nobody is called anew for that.
+    run(&mut bench, &[(14.0, late("temp_c=130", 5.0)), (14.1, Tick)]);
+    assert_eq!(bench.lines(), ["00:13 raised r"]);
+    run(&mut bench, &[(30.0, Tick)]);
+    assert_eq!(bench.lines(), ["00:13 raised r", "00:12 raised r", "00:13 cleared r"]);
+    assert!(bench.out[2].alert().evidence.withdrawn);
+    assert_eq!(bench.engine.standing().count(), 1);
 }

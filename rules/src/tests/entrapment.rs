@@ -175,7 +175,7 @@ fn a_power_cut_traps_those_inside_and_no_empty_car() {
     check(
         &lift,
         &[(0.0, parked(true)), (5.0, cut.clone()), (30.0, Tick)],
-        &["00:07 raised mains_loss", "00:08 raised entrapment"],
+        &["00:08 raised entrapment", "00:07 raised mains_loss"],
     );
     check(
         &lift,

@@ -150,7 +150,7 @@ fn mistakes_are_refused_with_place_and_remedy() {
         ("has(temp)", "small.toml:65: unknown channel \"temp\"; did you mean \"temp_c\"?"),
         (
             "note.contains(\"x\")",
-            "small.toml:65: the method contains() is not available; use one of the functions abs, after, avg, baseline, count, has, increase, max, min, percentile, rate, recent, sequence, since, time_in",
+            "small.toml:65: the method contains() is not available; use one of the functions abs, after, avg, baseline, count, has, increase, max, min, peers, percentile, rate, recent, sequence, since, time_in",
         ),
         (
             "temp_c % 2 == 0",

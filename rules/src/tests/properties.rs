@@ -26,6 +26,7 @@ id = "hot"
 title = { en = "Hot", zh = "热" }
 source = "test"
 severity = "minor"
+severity_after = [{ after = "4s", severity = "major" }, { after = "20s", severity = "info" }]
 ticket = "breakdown"
 when = 'temp_c > 100'
 for = "5s"
@@ -165,6 +166,7 @@ proptest! {
                 AlertChange::Raised(alert) => {
                     prop_assert!(standing.insert(alert.rule.clone(), alert.id).is_none());
                 }
+                AlertChange::Changed(alert) => prop_assert_eq!(standing.get(&alert.rule), Some(&alert.id)),
                 AlertChange::Cleared(alert) => {
                     prop_assert_eq!(standing.remove(&alert.rule), Some(alert.id));
                     prop_assert!(alert.cleared_at.unwrap() >= alert.raised_at);

@@ -91,7 +91,7 @@ impl Scenario {
         let seconds = |time: model::Timestamp| (time.as_micros() - START) as f64 / 1e6;
         let raised = found.iter().filter_map(|told| match &told.change {
             AlertChange::Raised(alert) => Some(&**alert),
-            AlertChange::Cleared(_) => None,
+            AlertChange::Changed(_) | AlertChange::Cleared(_) => None,
         });
         let raised: Vec<&Alert> = raised.collect();
         let first = |rule: &str| raised.iter().find(|alert| alert.rule.as_str() == rule);
@@ -116,7 +116,7 @@ impl Scenario {
                 AlertChange::Cleared(alert) => {
                     alert.rule.as_str() == rule && alert.cleared_at.is_some_and(|at| seconds(at) <= by)
                 }
-                AlertChange::Raised(_) => false,
+                AlertChange::Raised(_) | AlertChange::Changed(_) => false,
             });
             if !over {
                 problems.push(format!("{rule} was not over at {by}"));

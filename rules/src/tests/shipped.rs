@@ -91,9 +91,10 @@ fn test_calls_and_contact() {
     assert_eq!(silent.evidence.summary.en, "Nothing heard from the controller: silent for 10 min.");
     bench.out.clear();
     bench.step(72.0 * 3600.0 + 3.0, &values("car_speed_m_s=0"));
-    assert_eq!(bench.lines(), ["4320:02 raised test_call_overdue", "4320:03 cleared controller_silent"]);
+    bench.step(72.0 * 3600.0 + 10.0, &Tick);
+    assert_eq!(bench.lines(), ["4320:03 cleared controller_silent", "4320:02 raised test_call_overdue"]);
     assert_eq!(
-        bench.out[0].alert().evidence.summary.en,
+        bench.out[1].alert().evidence.summary.en,
         "No successful test call for three days: no \"Test call succeeded\" for 3 d."
     );
 }

@@ -231,6 +231,7 @@ pub fn profile(extra: &[(&str, ChannelKind)]) -> Profile {
     });
     Profile {
         derived: Vec::new(),
+        overrides: Vec::new(),
         lateness: std::time::Duration::ZERO,
         gap: None,
         id: ProfileId::new("lift").unwrap(),

@@ -1,7 +1,7 @@
 //! The watch: alerts become tickets and messages once, however often they are committed.
 
 use desk::{Status, What};
-use model::{AlertChange, MessageChannel, MilestoneKind, Purpose, Scope, TicketKind};
+use model::{Alert, AlertChange, MessageChannel, MilestoneKind, Purpose, Scope, Severity, TicketKind};
 use store::{Change, CommitReport, Snapshot, StoredSnapshot, WatchCursors};
 
 use crate::{
@@ -15,6 +15,7 @@ on_both_engines!(
     alerts_of_a_group_share_a_ticket_while_it_is_open,
     one_batch_can_open_and_close_many_times,
     an_end_without_a_beginning_is_only_counted,
+    a_severity_that_changes_is_told_once,
     the_place_in_the_journal_is_kept_with_what_was_found,
     a_failed_commit_leaves_nothing_behind,
     an_alert_of_nobody_does_not_stop_the_others,
@@ -240,4 +241,31 @@ async fn many_tickets_are_quick(db: TestDb) {
     println!("{}: {:.0} tickets/s opened and closed", db.store.engine(), 1500.0 / elapsed.as_secs_f64());
     assert!(world.open_tickets().await.is_empty());
     assert!(elapsed < secs(120), "{elapsed:?}");
+}
+
+async fn a_severity_that_changes_is_told_once(db: TestDb) {
+    let world = World::new(&db).await;
+    let alert = world.alert("lift-1", "door_fault", TicketKind::Breakdown, start());
+    let at = |minutes: u64, severity: Severity| {
+        let mut changed = Alert { severity, ..alert.clone() };
+        changed.evidence.severity_since = Some(start() + secs(60 * minutes));
+        AlertChange::Changed(Box::new(changed))
+    };
+    let (worse, worst) = (at(10, Severity::Major), at(20, Severity::Critical));
+    let first = Alert { severity: Severity::Minor, ..alert.clone() };
+    world.commit(&[raised(&first), worse.clone()], start() + secs(600)).await;
+    world.commit(std::slice::from_ref(&worst), start() + secs(1200)).await;
+    let ticket = world.open_tickets().await.remove(0);
+    assert_eq!(ticket.severity, Severity::Critical);
+    let stored = || async { db.store.alerts(world.org, &alert.device, 9).await.unwrap().remove(0).0 };
+    assert_eq!(&stored().await, worst.alert());
+    let lines = || async { db.store.timeline(world.org, ticket.id).await.unwrap().len() };
+    let before = lines().await;
+    // After a crash the same comes again, from its beginning.
+    let report = world.commit(&[raised(&first), worse, worst.clone()], start() + secs(1300)).await;
+    assert_eq!((report.known, report.messages), (3, 0));
+    assert_eq!(lines().await, before);
+    assert_eq!(&stored().await, worst.alert());
+    world.commit(&[cleared(&first, start() + secs(1400)), at(30, Severity::Minor)], start() + secs(1400)).await;
+    assert!(stored().await.cleared_at.is_some());
 }

@@ -4,11 +4,13 @@
 
 mod alone;
 pub mod connections;
+pub mod flush;
 mod load;
 pub mod node_red;
 mod probes;
 pub mod reference;
 pub mod servers;
+pub mod steady;
 mod table;
 mod usage;
 mod watched;
@@ -25,7 +27,7 @@ use clap::{Args, ValueEnum};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use load::{Load, Pace, Target};
-use probes::{Latencies, Probes};
+use probes::{ALARM_EVERY, Latencies, Probes};
 use servers::{Announced, Extra, Hub, Mosquitto, Postgres, SECRET, Way};
 use table::Measured;
 use watched::{Place, Watched};
@@ -124,17 +126,7 @@ impl Route {
 
 /// Measures what the options name and prints one table.
 pub fn run(dir: &Path, options: &Options) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let postgres = Postgres::start(dir)?;
-    let settings = match &options.settings {
-        Some(file) => std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?,
-        None => String::new(),
-    };
-    let node_red = match options.peer {
-        Some(Peer::NodeRed) => Some(node_red::install(dir)?),
-        None => None,
-    };
-    let bench = Bench { dir, options, postgres, settings, node_red, runtime };
+    let bench = Bench::new(dir, options)?;
     let mut routes: Vec<Route> = Route::value_variants().to_vec();
     if !options.only.is_empty() {
         routes.retain(|route| options.only.contains(route));
@@ -182,9 +174,22 @@ struct Up {
     _program: Option<Announced>,
 }
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
+    fn new(dir: &'a Path, options: &'a Options) -> anyhow::Result<Self> {
+        let settings = match &options.settings {
+            Some(file) => std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?,
+            None => String::new(),
+        };
+        let node_red = match options.peer {
+            Some(Peer::NodeRed) => Some(node_red::install(dir)?),
+            None => None,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { dir, options, postgres: Postgres::start(dir)?, settings, node_red, runtime })
+    }
+
     fn load(&self, first: u64, each: u64, base_ms: i64, pace: Pace) -> Load {
-        Load { devices: self.options.devices, each, first, base_ms, pace }
+        Load { devices: self.options.devices, each, first, base_ms, step_ms: load::STEP_MS, pace }
     }
 
     /// Measures a path flat out and, if `before` (its earlier speeds) is given, at half of its median speed.
@@ -222,6 +227,7 @@ impl Bench<'_> {
             target: up.target.clone(),
             place: up.place.clone(),
             alarms: 0..with_alarms / 4,
+            alarm_every: ALARM_EVERY,
             first: 1000,
             base_ms,
         }
@@ -248,6 +254,7 @@ impl Bench<'_> {
                 target: up.target.clone(),
                 place: up.place.clone(),
                 alarms: with_alarms / 4..with_alarms,
+                alarm_every: ALARM_EVERY,
                 first: 100_000,
                 base_ms,
             }
@@ -401,6 +408,21 @@ fn cpu(up: &Up) -> anyhow::Result<Vec<(&'static str, f64)>> {
         seconds.push((*name, usage::cpu_seconds(*pid)?));
     }
     Ok(seconds)
+}
+
+/// Waits until a hub has stored everything that it acknowledged; how many rows came since `before`.
+fn all_stored(
+    runtime: &tokio::runtime::Runtime,
+    hub: &Hub,
+    database: &mut Watched,
+    before: i64,
+) -> anyhow::Result<i64> {
+    let since = Instant::now();
+    while hub.metric("liftline_recorder_lag_entries")? > 0.0 {
+        ensure!(since.elapsed() < Duration::from_secs(1800), "the recorder does not catch up");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(runtime.block_on(database.rows())? - before)
 }
 
 /// Latencies of which nothing is missing.

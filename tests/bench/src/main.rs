@@ -43,6 +43,10 @@ enum Part {
     Ingest(Box<ingest::Options>),
     /// Connects a whole fleet to the front door at once.
     Connections(ingest::connections::Options),
+    /// Keeps one path at a share of its full speed for half an hour, and tells memory and lags.
+    Steady(ingest::steady::Options),
+    /// A fleet that was cut off tells what it has buffered, while live alarms come.
+    Flush(ingest::flush::Options),
     /// Fills both databases with readings and asks what the board asks.
     Queries(queries::Options),
     /// Runs the minimal reference of the part `ingest`; that part starts it.
@@ -87,6 +91,8 @@ fn main() -> anyhow::Result<()> {
             Part::Store => store_part::run(&dir, entries(store_part::ENTRIES))?,
             Part::Ingest(options) => ingest::run(&dir, &options)?,
             Part::Connections(options) => ingest::connections::run(&dir, &options)?,
+            Part::Steady(options) => ingest::steady::run(&dir, &options)?,
+            Part::Flush(options) => ingest::flush::run(&dir, &options)?,
             Part::Queries(options) => queries::run(&dir, &options)?,
             Part::Reference { port, url } => {
                 let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -67,7 +67,7 @@ fn find(run: &Run, directory: &Directory, entries: &[Entry], end: Timestamp) -> 
     for change in changes {
         let alert = change.alert();
         let end = match &change {
-            AlertChange::Raised(_) => None,
+            AlertChange::Raised(_) | AlertChange::Changed(_) => None,
             AlertChange::Cleared(alert) => alert.cleared_at.map(whole),
         };
         alerts.insert(key(alert), end);
@@ -114,9 +114,15 @@ pub async fn stored_alerts(run: &Run) -> anyhow::Result<Vec<Alert>> {
     Ok(alerts)
 }
 
-/// A hub that was killed and reads the journal again: what it had found until then must stay as it was. If what it had
-/// read is `open`, it may find more.
-pub fn rewritten(before: &[Alert], after: &[Alert], until: Timestamp, open: bool) -> Vec<String> {
+/// A hub that was killed and reads the journal again: what it had told until then must stay as it was. What was waiting to
+/// be settled it may find and end later; if what it had read is `open`, it may find more.
+pub fn rewritten(
+    before: &[Alert],
+    after: &[Alert],
+    until: Timestamp,
+    open: bool,
+    is_undelayed: impl Fn(&DeviceId) -> bool,
+) -> Vec<String> {
     let ends =
         |alerts: &[Alert]| -> HashMap<_, _> { alerts.iter().map(|alert| (alert.id, alert.cleared_at)).collect() };
     let (known, now_known) = (ends(before), ends(after));
@@ -125,14 +131,17 @@ pub fn rewritten(before: &[Alert], after: &[Alert], until: Timestamp, open: bool
         findings.push(format!("{} {} of {}: {what} by a crash at {until}", alert.device, alert.rule, alert.raised_at));
     };
     for alert in before {
-        match now_known.get(&alert.id) {
-            None => say(alert, "lost"),
-            Some(end) if *end == alert.cleared_at || open || end.is_some_and(|end| end > until) => {}
-            Some(_) => say(alert, "ended otherwise"),
+        match (alert.cleared_at, now_known.get(&alert.id)) {
+            (_, None) => say(alert, "lost"),
+            (Some(told), Some(end)) if *end != Some(told) && !open => say(alert, "ended otherwise"),
+            (Some(_) | None, Some(_)) => {}
         }
     }
-    for alert in after.iter().filter(|alert| !open && alert.raised_at <= until && !known.contains_key(&alert.id)) {
-        say(alert, "raised");
+    let settled = until - LATENESS;
+    for alert in after.iter().filter(|alert| !open && alert.raised_at <= settled && !known.contains_key(&alert.id)) {
+        if is_undelayed(&alert.device) {
+            say(alert, "raised");
+        }
     }
     findings
 }
@@ -176,6 +185,7 @@ pub async fn alerts(run: &Run) -> anyhow::Result<Vec<String>> {
         let found = stored_alerts.iter().any(|alert| {
             alert.device == trapped.device
                 && alert.life_safety
+                && !alert.evidence.withdrawn
                 && trapped.begin <= alert.raised_at
                 && alert.raised_at <= by
         });
@@ -188,9 +198,10 @@ pub async fn alerts(run: &Run) -> anyhow::Result<Vec<String>> {
         }
     }
 
-    // 4. A rule has one alert at a time on a device.
+    // 4. A rule has one alert at a time on a device. What was withdrawn had another in its place.
+    let withdrawn: BTreeSet<Key> = stored_alerts.iter().filter(|alert| alert.evidence.withdrawn).map(key).collect();
     let mut open_until: HashMap<(&DeviceId, &RuleId), Timestamp> = HashMap::new();
-    for ((device, rule, raised), cleared) in &stored {
+    for ((device, rule, raised), cleared) in stored.iter().filter(|(key, _)| !withdrawn.contains(*key)) {
         let until = open_until.entry((device, rule)).or_insert(*raised);
         if *raised < *until {
             findings.push(format!("{device} {rule}: a second alert of {raised} while the first stands until {until}"));
@@ -396,7 +407,7 @@ fn calling(lines: &[TimelineEntry], say: &mut impl FnMut(String)) {
             | What::Assigned { .. } => {
                 settled = true;
             }
-            What::Overdue | What::Declined | What::AlertRaised { .. } => settled = false,
+            What::Overdue | What::Declined | What::AlertRaised { .. } | What::SeverityChanged { .. } => settled = false,
             What::Paged { name, .. } if line.actor == Actor::Hub && settled => {
                 say(format!("{}: {name} is paged though somebody has it", line.at));
             }
@@ -415,6 +426,8 @@ fn calling(lines: &[TimelineEntry], say: &mut impl FnMut(String)) {
     }
 }
 
+/// How long the messages of a lift wait for earlier ones.
+const LATENESS: Duration = Duration::from_secs(5);
 /// From the last needed signal of people shut in to the alert, on lifts that are not delayed, while the hub is there.
 fn prompt(run: &Run, alerts: &[Alert], lines: &[TimelineEntry], say: &mut impl FnMut(String)) {
     for alert in

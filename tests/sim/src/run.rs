@@ -7,7 +7,8 @@ use desk::{Action, Actor, Event, Status};
 use firmware_sim::dice::Dice;
 use hub::config::LoadedProfile;
 use model::{
-    Clock as _, DeliveryState, ManualClock, MilestoneKind, Outcome, Purpose, TicketId, TicketKind, Timestamp, UserId,
+    Clock as _, DeliveryState, DeviceId, ManualClock, MilestoneKind, Outcome, Purpose, TicketId, TicketKind, Timestamp,
+    UserId,
 };
 use store::{ApplyError, Change, Claim, TicketFilter, TicketState};
 use tokio::sync::broadcast::{self, error::TryRecvError};
@@ -403,7 +404,8 @@ impl Run {
         (self.up_since, self.timers_at, self.record_at, self.stale) = (back_at, back_at, back_at, true);
         self.core.watch().await?;
         let after = check::stored_alerts(self).await?;
-        self.findings.extend(check::rewritten(&before, &after, now - TICK, open));
+        let undelayed = |device: &DeviceId| self.network.is_undelayed(device);
+        self.findings.extend(check::rewritten(&before, &after, now - TICK, open, undelayed));
         Ok(())
     }
 

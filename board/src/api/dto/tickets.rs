@@ -193,6 +193,27 @@ pub enum WhatView {
         #[serde(skip_serializing_if = "Option::is_none")]
         decision: Option<DecisionView>,
     },
+    /// An alert goes on with another severity.
+    SeverityChanged {
+        /// Which.
+        #[schema(value_type = String, format = "uuid")]
+        alert: AlertId,
+        /// On which device.
+        #[schema(value_type = String)]
+        device: DeviceId,
+        /// What is wrong.
+        #[schema(value_type = Text)]
+        title: Localised,
+        /// How bad it was.
+        #[schema(value_type = SeverityCode)]
+        from: Severity,
+        /// How bad it is.
+        #[schema(value_type = SeverityCode)]
+        to: Severity,
+        /// Why people were paged for that, or were not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        decision: Option<DecisionView>,
+    },
     /// It was decided anew whether people are paged.
     Decided {
         /// Why they are, or are not.

@@ -191,6 +191,15 @@ export interface Alert {
 export type What =
   | { type: "opened" | "exhausted" | "declined" | "overdue" }
   | { type: "alert_raised"; alert: string; device: string; title: Text; reason: Text; decision?: Decision }
+  | {
+      type: "severity_changed";
+      alert: string;
+      device: string;
+      title: Text;
+      from: Severity;
+      to: Severity;
+      decision?: Decision;
+    }
   | { type: "decided"; decision: Decision }
   | { type: "held_open"; until: string }
   | { type: "alert_cleared"; alert: string; device: string; title: Text }

@@ -32,6 +32,8 @@ const CHANNELS: [(&str, u32); 8] = [
 ];
 /// What a device adds to its sequence numbers so that they always have seven digits.
 pub const FIRST_SEQ: u64 = 1_000_000;
+/// How much later a message is than the one before, in milliseconds, where nothing else is said.
+pub const STEP_MS: i64 = 10;
 /// How long an acknowledgement may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -53,8 +55,10 @@ pub struct Load {
     pub each: u64,
     /// The number of its first message; later loads go on from there.
     pub first: u64,
-    /// The time of message 0, in milliseconds; message n is 10 ms × n later.
+    /// The time of message 0, in milliseconds.
     pub base_ms: i64,
+    /// How much later the next message is.
+    pub step_ms: i64,
     /// How fast.
     pub pace: Pace,
 }
@@ -77,14 +81,15 @@ impl Load {
         self.devices as u64 * self.each
     }
 
+    /// The time in a message.
+    fn time_ms(&self, message: u64) -> i64 {
+        self.base_ms + i64::try_from(message).unwrap_or(0) * self.step_ms
+    }
+
     /// The time in a device's last message.
     pub fn last_ms(&self) -> i64 {
-        time_ms(self.base_ms, self.first + self.each - 1)
+        self.time_ms(self.first + self.each - 1)
     }
-}
-
-fn time_ms(base_ms: i64, message: u64) -> i64 {
-    base_ms + i64::try_from(message).unwrap_or(0) * 10
 }
 
 /// The name of a device.
@@ -133,7 +138,7 @@ impl Template {
         let message = load.first + n;
         let id = u16::try_from(n % 65_535).unwrap_or(0) + 1;
         self.bytes[self.id..self.id + 2].copy_from_slice(&id.to_be_bytes());
-        digits(&mut self.bytes[self.ts..self.ts + 13], time_ms(load.base_ms, message).unsigned_abs());
+        digits(&mut self.bytes[self.ts..self.ts + 13], load.time_ms(message).unsigned_abs());
         digits(&mut self.bytes[self.seq..self.seq + 7], FIRST_SEQ + message);
         for (at, width) in &self.fractions {
             let value = if *width == 3 { (message * 13) % 1000 } else { (message * 7) % 100 };
@@ -299,8 +304,14 @@ mod tests {
 
     #[test]
     fn a_patched_packet_is_the_packet_written_anew() {
-        let load =
-            Load { devices: 1, each: 10, first: 41, base_ms: 1_767_225_600_000, pace: Pace::FlatOut { window: 1 } };
+        let load = Load {
+            devices: 1,
+            each: 10,
+            first: 41,
+            base_ms: 1_767_225_600_000,
+            step_ms: STEP_MS,
+            pace: Pace::FlatOut { window: 1 },
+        };
         let mut out = Vec::new();
         Template::new("load-0001").write(&load, 6, &mut out);
         let mut expected = publish("liftline/load-0001/telemetry", payload(1_767_225_600_470, 47).as_bytes());

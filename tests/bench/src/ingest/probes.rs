@@ -50,6 +50,8 @@ pub struct Probes {
     pub place: Place,
     /// The numbers of the alarms that may be raised, one by one.
     pub alarms: std::ops::Range<usize>,
+    /// How often one is raised.
+    pub alarm_every: Duration,
     /// The number of the first message.
     pub first: u64,
     /// The time of message 0, in milliseconds.
@@ -87,7 +89,7 @@ impl Probes {
         let mut database = Watched::connect(&self.place).await?;
         let topic = format!("liftline/{PROBE}/telemetry");
         let (mut seen, mut latencies) = (Seen::new(self.first), Latencies::default());
-        let (mut next, mut next_alarm, mut stopped) = (Instant::now(), Instant::now() + ALARM_EVERY, None);
+        let (mut next, mut next_alarm, mut stopped) = (Instant::now(), Instant::now() + self.alarm_every, None);
         loop {
             let now = Instant::now();
             if stopped.is_none() && stop.load(Ordering::Relaxed) {
@@ -107,7 +109,7 @@ impl Probes {
             {
                 let (name, raised) = raise(&self.target, number, self.base_ms).await?;
                 seen.alarms.insert(name, raised);
-                next_alarm = now + ALARM_EVERY;
+                next_alarm = now + self.alarm_every;
             }
             seen.look(&mut database, &mut latencies).await?;
             if let Some(since) = stopped {

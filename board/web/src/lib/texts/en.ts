@@ -259,6 +259,7 @@ export const en = {
     overdue: "Nobody on site in time: people are called again",
     alert_raised: "Alert on {device}: {title}",
     alert_cleared: "Cleared on {device}: {title}",
+    severity_changed: "{title} on {device} is now {to}, not {from} any more",
     paged: "Called {name} (level {level}) by {channels}",
     nobody_on_call: "Nobody is on call at level {level}: skipped",
     assigned: "Given to {name}",

@@ -258,6 +258,7 @@ export const zh: Texts = {
     overdue: "未按时到场，重新呼叫",
     alert_raised: "{device} 告警：{title}",
     alert_cleared: "{device} 恢复：{title}",
+    severity_changed: "{device} 的“{title}”由{from}变为{to}",
     paged: "已通过{channels}呼叫 {name}（第 {level} 级）",
     nobody_on_call: "第 {level} 级无人值班，已跳过",
     assigned: "已指派给 {name}",

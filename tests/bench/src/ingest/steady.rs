@@ -1,0 +1,128 @@
+//! Half an hour at seven tenths of full speed: memory stays as it is, and nothing lags further and further behind.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+
+use super::{Bench, Route, Up, count, load, load::Pace, now_ms, probes::Probes, usage, watched::Watched};
+use crate::report::line;
+
+/// How often memory and lags are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// How often an alarm is raised meanwhile.
+const ALARM_EVERY: Duration = Duration::from_secs(1);
+/// In how many parts the time is told.
+const PARTS: usize = 6;
+
+/// What is measured.
+#[derive(Args, Clone)]
+pub struct Options {
+    /// For how many minutes.
+    #[arg(long, default_value_t = 30)]
+    minutes: u64,
+    /// The share of its full speed that the path gets.
+    #[arg(long, default_value_t = 0.7)]
+    share: f64,
+    /// The path.
+    #[arg(long, value_enum, default_value_t = Route::HubPostgres)]
+    path: Route,
+}
+
+/// What was seen at one moment.
+struct Seen {
+    memory: u64,
+    recorder: f64,
+    rules: f64,
+}
+
+/// Finds the full speed of a path, and keeps it at a share of that.
+pub fn run(dir: &std::path::Path, options: &Options) -> anyhow::Result<()> {
+    let settings = super::Options { rounds: 1, duration: 0, ..super::Options::default() };
+    let bench = Bench::new(dir, &settings)?;
+    let seconds = options.minutes * 60;
+    let up = bench.start(options.path, usize::try_from(seconds + 120)?)?;
+    let hub = up.hub.as_ref().context("steady measures a path with the hub")?;
+    let mut database = bench.runtime.block_on(Watched::connect(&up.place))?;
+    let base_ms = now_ms();
+    let rate = full_speed(&bench, &up, &mut database, base_ms)?;
+    let pace = rate * options.share;
+    println!(
+        "steady: {} at {pace:.0} messages/s, {:.2} of {rate:.0}, for {} min",
+        options.path.name(),
+        options.share,
+        options.minutes
+    );
+
+    let first = 20 + settings.messages / settings.devices as u64;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of messages")]
+    let each = (pace * count(seconds) / count(settings.devices as u64)) as u64;
+    let load = bench.load(first, each, base_ms, Pace::PerSecond(pace));
+    let before = bench.runtime.block_on(database.rows())?;
+    let probes = Probes {
+        target: up.target.clone(),
+        place: up.place.clone(),
+        alarms: 0..usize::try_from(seconds + 60)?,
+        alarm_every: ALARM_EVERY,
+        first: 100_000,
+        base_ms,
+    }
+    .start();
+    let sending = load::start(up.target.clone(), load, Arc::new(AtomicU64::new(0)));
+    let (started, mut seen) = (Instant::now(), Vec::new());
+    while !sending.is_finished() {
+        std::thread::sleep(LOOK);
+        seen.push(Seen {
+            memory: usage::memory_bytes(hub.process.id())?,
+            recorder: hub.metric("liftline_recorder_lag_entries")?,
+            rules: hub.metric("liftline_watch_lag_entries")?,
+        });
+    }
+    sending.join().map_err(|_| anyhow::anyhow!("the load generator panicked"))??;
+    let span = started.elapsed();
+    let mut latencies = super::checked(probes.finish()?)?;
+    let stored = super::all_stored(&bench.runtime, hub, &mut database, before)?;
+    ensure!(stored >= i64::try_from(load.messages())?, "only {stored} of {} messages were stored", load.messages());
+    tell(&seen, span);
+    line(
+        "messages stored",
+        &format!("{stored}"),
+        &format!("{:.0}/s", count(stored.unsigned_abs()) / span.as_secs_f64()),
+    );
+    let p99 = |d: &mut crate::report::Durations| format!("{:.0} ms", d.quantile_ms(0.99));
+    line("publish to stored, 99th percentile", &p99(&mut latencies.stored), "");
+    line("publish to alert committed, 99th percentile", &p99(&mut latencies.alerted), "");
+    hub.tell_warnings();
+    Ok(())
+}
+
+/// How many messages a second a path takes.
+fn full_speed(bench: &Bench<'_>, up: &Up, database: &mut Watched, base_ms: i64) -> anyhow::Result<f64> {
+    let flat_out = Pace::FlatOut { window: bench.options.window };
+    bench.publish(up, database, bench.load(0, 20, base_ms, flat_out), 0)?;
+    let before = bench.runtime.block_on(database.rows())?;
+    let each = bench.options.messages / bench.options.devices as u64;
+    let load = bench.load(20, each, base_ms, flat_out);
+    let took = bench.publish(up, database, load, before)?;
+    Ok(crate::report::rate(load.messages(), took))
+}
+
+fn tell(seen: &[Seen], span: Duration) {
+    println!("{:<44} {:>12} {:>16} {:>16}", "minutes", "memory", "recorder behind", "rules behind");
+    let each = seen.len().div_ceil(PARTS).max(1);
+    for (n, part) in seen.chunks(each).enumerate() {
+        let minute = |part: usize| span.as_secs_f64() / 60.0 * count(part as u64) / count(PARTS as u64);
+        let most = |of: fn(&Seen) -> f64| part.iter().map(of).fold(0.0, f64::max);
+        let memory = most(|seen| count(seen.memory)) / f64::from(1 << 20);
+        println!(
+            "{:<44} {:>12} {:>16} {:>16}",
+            format!("{:.0} to {:.0}, at most", minute(n), minute(n + 1)),
+            format!("{memory:.0} MiB"),
+            format!("{:.0}", most(|seen| seen.recorder)),
+            format!("{:.0}", most(|seen| seen.rules)),
+        );
+    }
+}
