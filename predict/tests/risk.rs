@@ -173,6 +173,24 @@ fn too_little_to_learn_from_is_said_and_no_model_is_made() {
 }
 
 #[test]
+fn a_training_tells_how_far_it_is_and_ends_when_told() {
+    let samples = samples(40, &history(40, 150, 0, 1), 149);
+    let mut told = Vec::new();
+    let watched = RiskModel::train_watched(&samples, split(110, 149), &options(), &mut |done| {
+        told.push(done);
+        true
+    });
+    assert_eq!(watched.unwrap(), RiskModel::train(&samples, split(110, 149), &options()).unwrap());
+    assert!(told.is_sorted() && told.len() > 100 && told.iter().all(|done| (0.0..=1.0).contains(done)));
+    let mut asked = 0;
+    let stopped = RiskModel::train_watched(&samples, split(110, 149), &options(), &mut |_| {
+        asked += 1;
+        asked < 5
+    });
+    assert_eq!((stopped.unwrap_err(), asked), (TrainError::Learn(LearnError::Stopped), 5));
+}
+
+#[test]
 fn loading_refuses_what_does_not_fit() {
     let samples = samples(40, &history(40, 150, 0, 1), 149);
     let model = RiskModel::train(&samples, split(110, 149), &options()).unwrap();

@@ -15,7 +15,7 @@ use model::{
 };
 use predict::{
     learn::LearnError,
-    risk::{DRIFT_DAYS, Drift, NoScore, RiskModel, Samples, Score, TrainError, Verdict, corrected},
+    risk::{Chosen, DRIFT_DAYS, Drift, NoScore, RiskModel, Samples, Score, TrainError, Verdict, corrected},
 };
 use store::{
     AuditActor, Change, FailureForecast, ForecastMethod, ForecastOutcome, ModelState, Store, StoredModel, WatchCursors,
@@ -173,14 +173,15 @@ impl Forecasts {
         &self,
         profile: &Profile,
         horizon: Duration,
-        now: Timestamp,
+        until: Timestamp,
         samples: &Arc<Samples>,
     ) -> anyhow::Result<bool> {
         let (config, within) = (&self.config, model::duration::format(horizon));
         let terms = Terms {
             profile: profile.id.clone(),
             horizon,
-            now,
+            until,
+            now: self.clock.now(),
             seed: config.seed,
             cpu_share: config.cpu_share,
             promote: config.promote,
@@ -217,15 +218,19 @@ impl Forecasts {
         horizon: Duration,
         samples: &Arc<Samples>,
     ) -> anyhow::Result<Option<Maker>> {
-        let stored = match self.store.champion(&profile.id, horizon).await? {
-            Some(champion) => Some(champion),
-            None => self.store.newest_model(&profile.id, horizon).await?,
-        };
-        let Some(stored) = stored else { return Ok(None) };
+        let champion = self.store.champion(&profile.id, horizon).await?;
+        let newest = self.store.newest_model(&profile.id, horizon).await?;
         let fits = (samples.features.clone(), samples.groups.clone());
-        let Some(model) = train::open(&self.store, &stored, &fits).await? else { return Ok(None) };
+        let mut found = None;
+        // A champion that does not fit any more, as after a change of what the profile names, gives way to the newest.
+        for stored in champion.into_iter().chain(newest) {
+            if found.is_none() {
+                found = train::open(&self.store, &stored, &fits).await?.map(|model| (stored, model));
+            }
+        }
+        let Some((stored, model)) = found else { return Ok(None) };
         let scores = serde_json::from_value(stored.scores.clone()).context("reading a model's scores")?;
-        let by_model = stored.state == ModelState::Champion && model.chosen == predict::risk::Chosen::Model;
+        let by_model = stored.state == ModelState::Champion && model.chosen == Chosen::Model;
         let method = if by_model { ForecastMethod::Model } else { ForecastMethod::NaiveRule };
         let model = Arc::new(model);
         let (walked, walker) = (samples.clone(), model.clone());

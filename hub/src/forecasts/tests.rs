@@ -12,13 +12,13 @@ use model::{
 };
 use predict::{learn::Random, risk::Samples};
 use store::{
-    AuditActor, ChannelDay, DeskSettings, ForecastMethod, ModelState, NewSite, RecordedEvent, RecorderBatch, Store,
-    StoreConfig, TicketFilter, WatchCursors,
+    AuditActor, ChannelDay, DeskSettings, FailureForecast, ForecastMethod, ForecastOutcome, ModelState, NewSite,
+    RecordedEvent, RecorderBatch, Store, StoreConfig, TicketFilter, WatchCursors,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{ForecastConfig, history, nightly::Forecasts};
+use super::{ForecastConfig, history, nightly::Forecasts, train::Pace};
 use crate::passes::Reconciler as _;
 
 const DAY: i64 = 86_400;
@@ -294,6 +294,88 @@ async fn a_night_trains_forecasts_alerts_and_keeps_score() {
     assert!(matched.iter().any(|made| made.outcome == Some(true)));
     assert!(made(at(246, 0), at(247, 0)).await.iter().all(|made| made.outcome.is_none()));
     assert!(noted.borrow().is_empty(), "{:?}", noted.borrow());
+    // Had the champion been sure of what did not happen, the next night would say so.
+    let champion = place.store.champion(&profile.id, day).await.unwrap().unwrap();
+    let wrong: Vec<_> = (220..240)
+        .flat_map(|passed| (0..units).map(move |unit| (passed, unit)))
+        .map(|(passed, unit)| {
+            let probability = if unit < 3 { 0.05 } else { 0.9 };
+            let made_at = at(passed, 2 * 3_600);
+            let made =
+                FailureForecast { device: fan(unit), made_at, probability, model: champion.id, ..first[0].clone() };
+            (place.org, made)
+        })
+        .collect();
+    place.store.keep_forecasts(&profile.id, day, &wrong).await.unwrap();
+    let outcomes: Vec<_> = wrong
+        .iter()
+        .map(|(_, made)| ForecastOutcome {
+            device: made.device.clone(),
+            made_at: made.made_at,
+            failed_at: (made.probability < 0.5).then(|| made.made_at + Duration::from_secs(60)),
+        })
+        .collect();
+    place.store.match_forecasts(day, &outcomes).await.unwrap();
+    let config = ForecastConfig { promote: false, cpu_share: 1.0, ..ForecastConfig::default() };
+    let pass = Forecasts { config, ..pass };
+    clock.advance(day);
+    pass.pass().await.unwrap();
+    let notes = noted.borrow().clone();
+    assert_eq!(notes.len(), 1);
+    assert!(notes[0].en.contains("Fan (1d) does worse") && notes[0].zh.contains("风机"), "{}", notes[0].en);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_leaves_risks_to_the_nightly_pass() {
+    let place = Place::new(2).await;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(at(3, 0)));
+    let gone = place.alert(0, at(1, 0), at(1, 0)).await;
+    let rule = RuleId::new(FAILURE_RISK).unwrap();
+    let risk = Alert {
+        id: AlertId::derive(&fan(1), &rule, at(1, 0)),
+        device: fan(1),
+        rule,
+        source: AlertSource::Forecast,
+        kind: TicketKind::Forecast,
+        ..gone.clone()
+    };
+    place.commit(&AlertChange::Raised(Box::new(risk.clone())), at(1, 0)).await;
+    let profile = profile("[\"1d\"]");
+    let rules = Arc::new(rules::Ruleset::compile(&profile).unwrap());
+    let journal = journal::Journal::open(dir.path(), &journal::JournalConfig::default()).unwrap();
+    let watch = crate::watch::Watch {
+        journal,
+        store: place.store.clone(),
+        directory: watch::channel(Arc::default()).1,
+        clock: clock.clone(),
+        profiles: vec![crate::config::LoadedProfile { profile: profile.clone(), rules }],
+        emergency: None,
+    };
+    let mut state = watch.load().await.unwrap();
+    watch.pass(&mut state).await.unwrap();
+    let open: Vec<_> = place.store.open_alerts().await.unwrap().into_iter().map(|alert| alert.id).collect();
+    assert_eq!(open, [risk.id], "the alert of a rule that nothing holds is ended");
+    // Turned off, the nightly pass ends them.
+    let (pass, _) = forecasts(&place, profile, &clock);
+    let config = ForecastConfig { enabled: false, ..ForecastConfig::default() };
+    Forecasts { config, ..pass }.pass().await.unwrap();
+    assert!(place.store.open_alerts().await.unwrap().is_empty());
+}
+
+#[test]
+fn training_keeps_to_its_share() {
+    let id = profile("[\"1d\"]").id.clone();
+    let stop = CancellationToken::new();
+    let mut pace = Pace::new(0.25, stop.clone(), id, Duration::from_hours(24));
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_millis(20) {
+        std::hint::spin_loop();
+    }
+    assert!(pace.step(0.5));
+    assert!(begun.elapsed() >= Duration::from_millis(80), "{:?}", begun.elapsed());
+    stop.cancel();
+    assert!(!pace.step(0.6));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

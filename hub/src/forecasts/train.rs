@@ -179,6 +179,8 @@ pub struct Terms {
     /// How far to look ahead.
     pub horizon: Duration,
     /// Up to when the past is known.
+    pub until: Timestamp,
+    /// The time.
     pub now: Timestamp,
     /// The seed of every draw.
     pub seed: u64,
@@ -200,7 +202,7 @@ pub async fn challenge(
     terms: Terms,
     stop: &CancellationToken,
 ) -> anyhow::Result<Result<Challenge, TrainError>> {
-    let Terms { profile, horizon, now, seed, cpu_share, promote, by } = terms;
+    let Terms { profile, horizon, until, now, seed, cpu_share, promote, by } = terms;
     let fits = (samples.features.clone(), samples.groups.clone());
     let champion = match store.champion(&profile, horizon).await? {
         Some(stored) => open(store, &stored, &fits).await?,
@@ -208,7 +210,8 @@ pub async fn challenge(
     };
     let mut pace = Pace::new(cpu_share, stop.clone(), profile.clone(), horizon);
     let samples = samples.clone();
-    let work = move || train(&samples, &profile, horizon, (seed, now), champion.as_ref(), &mut |done| pace.step(done));
+    let work =
+        move || train(&samples, &profile, horizon, (seed, until), champion.as_ref(), &mut |done| pace.step(done));
     let trained = match aside(work).await? {
         Ok(trained) => trained,
         Err(reason) => return Ok(Err(reason)),

@@ -118,12 +118,13 @@ impl Train {
             "the profile names the horizons {}; add yours to failures.horizons",
             failures.horizons.iter().map(|horizon| model::duration::format(*horizon)).collect::<Vec<_>>().join(", ")
         );
-        let now = self.until.unwrap_or_else(|| SystemClock.now());
+        let now = SystemClock.now();
+        let until = self.until.unwrap_or(now);
         store.ensure_profile(profile).await?;
         if self.until.is_none() {
-            history::keep_days(store, profile, failures, now).await?;
+            history::keep_days(store, profile, failures, until).await?;
         }
-        let known = history::load(store, profile, failures, now).await?;
+        let known = history::load(store, profile, failures, until).await?;
         ensure!(!known.devices.is_empty(), "no device has the profile \"{}\"", profile.id);
         let samples = Arc::new(known.history.samples(&known.moments())?);
         let mut refused: Vec<TrainError> = Vec::new();
@@ -132,6 +133,7 @@ impl Train {
             let terms = Terms {
                 profile: profile.id.clone(),
                 horizon,
+                until,
                 now,
                 seed: self.seed.unwrap_or(config.seed),
                 cpu_share: 1.0,
@@ -155,7 +157,7 @@ impl Train {
         }
         if refused.len() == wanted {
             let (devices, samples) = (known.devices.len(), samples.rows.len());
-            bail!("nothing was trained: the store knows {devices} devices and {samples} samples up to {now}");
+            bail!("nothing was trained: the store knows {devices} devices and {samples} samples up to {until}");
         }
         Ok(())
     }

@@ -101,7 +101,7 @@ async fn models_are_trained_listed_promoted_and_rolled_back() {
     assert!(said.contains("It is the champion now."), "{said}");
     let (ok, said) = run(folder, &["train", "--profile", "fan", "--until", &until, "--seed", "7", "--no-promote"]);
     assert!(ok && !said.contains("It is the champion now."), "{said}");
-    assert!(said.contains("champion     log loss"), "{said}");
+    assert!(said.contains("  champion   log loss"), "{said}");
     let (ok, list) = run(folder, &["models", "list"]);
     assert!(ok, "{list}");
     let id = |state: &str| {
