@@ -407,6 +407,20 @@ mod tests {
     }
 
     #[test]
+    fn forecasts_are_checked_before_a_socket_opens() {
+        assert_eq!(
+            errors("[forecasts]\nat = \"03:30\"\n[forecasts.costs.lift]\nmiss_cost = 5.0\nvisit_cost = 1.0\n").len(),
+            0
+        );
+        let found = errors("[forecasts]\ncpu_share = 2.0\n");
+        assert!(found[0].contains(":2:") && found[0].contains("above 0 and up to 1"), "{found:?}");
+        let found = errors("[forecasts]\nat = \"dawn\"\n");
+        assert!(found[0].contains(":2:") && found[0].contains("\"02:00\""), "{found:?}");
+        let found = errors("[forecasts.costs.boat]\nmiss_cost = 5.0\nvisit_cost = 1.0\n");
+        assert!(found[0].contains("no profile \"boat\" names its failures"), "{found:?}");
+    }
+
+    #[test]
     fn a_bad_duration_names_its_line_and_how_to_write_one() {
         let found = errors("[hub]\nshutdown_grace = \"ten seconds\"\n");
         assert!(found[0].starts_with("liftline.toml:2: \"ten seconds\" is not a duration"), "{}", found[0]);

@@ -118,7 +118,7 @@ fn fan(n: usize) -> DeviceId {
 }
 
 /// Trips at a rate of each unit's own; every third trips mostly at weekends, which the naive rule cannot know. Some are
-/// told hours late. From `turn` on the draws are others.
+/// told up to a day late. From `turn` on the draws are others.
 fn events(units: usize, days: i64, turn: i64, seed: u64) -> Vec<RecordedEvent> {
     let mut all = Vec::new();
     for unit in 0..units {
@@ -132,7 +132,7 @@ fn events(units: usize, days: i64, turn: i64, seed: u64) -> Vec<RecordedEvent> {
             let weekend = matches!((day + 3) % 7, 5 | 6);
             let factor = if unit % 3 == 0 { if weekend { 3.0 } else { 0.15 } } else { 1.0 };
             let (draw, second, late) =
-                (random.unit(), 40_000 + random.below(20_000) as i64, random.below(9_000) as i64);
+                (random.unit(), 40_000 + random.below(20_000) as i64, random.below(80_000) as i64);
             if draw < rate * factor {
                 for (code, after) in [("trip", 0), ("reset", 7_000)] {
                     let event =
@@ -174,25 +174,32 @@ async fn keep_means(place: &Place, units: usize, days: std::ops::Range<i64>, shi
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_computed_live_is_what_training_computes_later() {
-    let (place, all) = (Place::new(14).await, events(14, 100, -1, 0));
+    let (place, mut all) = (Place::new(14).await, events(14, 100, -1, 0));
+    // What happened the day before a moment that is looked at is told after it.
+    for event in &mut all {
+        let day = (event.event.time.as_micros() - at(0, 0).as_micros()).div_euclid(DAY * 1_000_000);
+        if day % 10 == 9 {
+            event.received_at = at(day + 1, 4 * 3_600);
+        }
+    }
     let mut live = Vec::new();
     let mut open: Option<Alert> = None;
     for day in (10..=90).step_by(10) {
-        // What the hub received in these days, an alert that it learnt of an hour late, and the end of the one before.
+        // What the hub received in these days, and the end of the alert before, told long after it was so.
         place.record(&all, day - 10..day).await;
         keep_means(&place, 14, day - 9..day + 1, 0.0).await;
-        let known_at = at(day - 1, 80_000);
         if let Some(mut alert) = open.take() {
             alert.cleared_at = Some(at(day - 2, 0));
-            place.commit(&AlertChange::Cleared(Box::new(alert)), at(day - 3, 50_000)).await;
+            place.commit(&AlertChange::Cleared(Box::new(alert)), at(day - 1, 50_000)).await;
         }
-        open = Some(place.alert((day as usize / 10) % 14, at(day - 1, 70_000), known_at).await);
         let moment = at(day, 2 * 3_600);
         let now = bits(&place.samples(moment).await, |time| time == moment);
         if day >= 40 {
             assert!(now.len() > 5, "{} units on day {day}", now.len());
         }
         live.push((moment, now));
+        // An alert of the day before that the hub learns of only now.
+        open = Some(place.alert((day as usize / 10) % 14, at(day - 1, 70_000), at(day, 3 * 3_600)).await);
     }
     let later = place.samples(at(90, 2 * 3_600)).await;
     for (moment, then) in live.into_iter().filter(|(moment, _)| *moment >= at(40, 0)) {
