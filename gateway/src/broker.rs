@@ -1,7 +1,8 @@
 //! The link to an external broker.
 //!
 //! It has several connections, each with a session of its own at the broker: one for events, so that an alarm never
-//! stands in the broker's queue behind measurements, and one or more for measurements.
+//! stands in the broker's queue behind measurements, one or more for measurements, and one for other platforms' formats,
+//! where measurements and alarms come on the same topics.
 
 mod backoff;
 mod client;
@@ -94,11 +95,15 @@ impl BrokerLink {
 
 /// The connections: the client id and the subscriptions of each, that for events first.
 fn plan(config: &BrokerConfig, prefix: &str) -> Vec<(String, Vec<(String, bool)>)> {
-    let (mut events, telemetry): (Vec<_>, Vec<_>) =
+    let (events, telemetry): (Vec<_>, Vec<_>) =
         topic::filters(prefix).into_iter().partition(|(filter, _)| topic::is_urgent(filter.as_bytes()));
-    // Where the order of messages carries meaning, one connection takes them all; and they may hold alarms.
-    events.extend(config.foreign_filters().into_iter().map(|filter| (filter, false)));
     let mut plan = vec![(format!("{}-events", config.client_id), events)];
+    // Where the order of messages carries meaning, one connection takes them all: not that of the events, which they would
+    // hold up.
+    let foreign: Vec<_> = config.foreign_filters().into_iter().map(|filter| (filter, false)).collect();
+    if !foreign.is_empty() {
+        plan.push((format!("{}-formats", config.client_id), foreign));
+    }
     if config.connections == 1 {
         plan.push((config.client_id.clone(), telemetry));
         return plan;
@@ -161,9 +166,9 @@ mod tests {
         assert_eq!(shared[3].1[0], "$share/hub/p/+/telemetry");
     }
 
-    /// Sequence numbers and births mean nothing out of order.
+    /// Sequence numbers and births mean nothing out of order; and no flood of them stands before an event.
     #[test]
-    fn other_platforms_messages_are_not_shared_out() {
+    fn other_platforms_messages_have_one_connection_of_their_own() {
         let config = BrokerConfig {
             sparkplug_groups: vec!["plant".to_owned()],
             thingsboard_gateways: true,
@@ -174,6 +179,9 @@ mod tests {
         let foreign = |filters: &[(String, bool)]| {
             filters.iter().filter(|(filter, _)| filter.contains("spBv1.0") || filter.contains("v1/gateway")).count()
         };
-        assert_eq!(plan.iter().map(|(_, filters)| foreign(filters)).collect::<Vec<_>>(), [11, 0, 0, 0]);
+        let counts: Vec<_> = plan.iter().map(|(client, filters)| (client.as_str(), foreign(filters))).collect();
+        let none = [("liftline-hub-1", 0), ("liftline-hub-2", 0), ("liftline-hub-3", 0)];
+        assert_eq!(counts[..2], [("liftline-hub-events", 0), ("liftline-hub-formats", 11)]);
+        assert_eq!(counts[2..], none);
     }
 }

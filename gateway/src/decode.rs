@@ -14,6 +14,8 @@ mod thingsboard;
 mod time;
 mod units;
 
+use std::collections::BTreeMap;
+
 use model::{
     Body, CommandId, DeviceId, Directory, Entry, Event, Profile, Reject, RejectReason, Sample,
     codes::{CodeBook, CodeTable},
@@ -30,7 +32,7 @@ use address::{Context, Known, Misaddressed};
 use records::{Item, Record, Shape};
 pub use sparkplug::{Nodes, RestoreError};
 
-/// The most rejects kept of one message; what exceeds it is summed up in one more.
+/// The most rejects of one message that are told one by one; what exceeds it is summed up in one more of each reason.
 const MAX_REJECTS: usize = 32;
 /// The longest topic kept with a reject, in characters.
 const MAX_TOPIC: usize = 256;
@@ -141,7 +143,7 @@ impl Decoder {
 }
 
 fn read(context: &Context<'_>, nodes: &mut Nodes, message: &Message) -> Vec<Entry> {
-    let mut out = Output { message, device: None, entries: Vec::new(), rejects: 0, suppressed: 0 };
+    let mut out = Output { message, device: None, entries: Vec::new(), rejects: 0, suppressed: BTreeMap::new() };
     match Way::of(&message.topic) {
         Some(way) => {
             out.device = context.sender(message);
@@ -307,7 +309,8 @@ struct Output<'a> {
     device: Option<DeviceId>,
     entries: Vec<Entry>,
     rejects: usize,
-    suppressed: usize,
+    /// How many are not told one by one.
+    suppressed: BTreeMap<&'static str, (RejectReason, u32)>,
 }
 
 impl Output<'_> {
@@ -317,25 +320,31 @@ impl Output<'_> {
 
     fn reject(&mut self, (reason, detail): Problem) {
         if self.rejects >= MAX_REJECTS {
-            self.suppressed += 1;
-            return;
+            return self.suppress(reason, 1);
         }
         self.rejects += 1;
-        self.push_reject(reason, detail);
+        self.push_reject(reason, detail, 1);
     }
 
     fn reject_all(&mut self, problems: records::Problems) {
-        self.suppressed += problems.suppressed;
+        problems.suppressed.into_iter().for_each(|(reason, parts)| self.suppress(reason, parts));
         problems.kept.into_iter().for_each(|problem| self.reject(problem));
     }
 
-    fn push_reject(&mut self, reason: RejectReason, detail: String) {
+    /// Counts what is not told one by one.
+    fn suppress(&mut self, reason: RejectReason, parts: u32) {
+        let (_, count) = self.suppressed.entry(reason.code()).or_insert((reason, 0));
+        *count = count.saturating_add(parts);
+    }
+
+    fn push_reject(&mut self, reason: RejectReason, detail: String, parts: u32) {
         let payload = &self.message.payload;
         self.push(Body::Reject(Reject {
             topic: String::from_utf8_lossy(&self.message.topic).chars().take(MAX_TOPIC).collect(),
             reason,
             detail,
             payload: payload[..payload.len().min(Reject::MAX_PAYLOAD)].to_vec(),
+            parts,
         }));
     }
 
@@ -349,10 +358,9 @@ impl Output<'_> {
     }
 
     fn finish(mut self) -> Vec<Entry> {
-        if self.suppressed > 0 {
-            let detail =
-                format!("{} more parts of this message were rejected; correct those named first", self.suppressed);
-            self.push_reject(RejectReason::WrongShape, detail);
+        for (reason, parts) in std::mem::take(&mut self.suppressed).into_values() {
+            let detail = format!("{parts} more parts of this message were rejected; correct those named first");
+            self.push_reject(reason, detail, parts);
         }
         self.entries
     }

@@ -198,3 +198,34 @@ fn nothing_makes_the_decoder_fail() {
         let _asked = decoder.take_requests(message.received_at);
     }
 }
+
+/// Whatever the format, an alarm leaves the decoder as an event: from the journal on it goes before all measurements.
+#[test]
+fn an_alarm_in_any_format_is_urgent_in_the_journal() {
+    let alarmed = |name: &str| {
+        let (directory, mut decoder) = (directory(), decoder());
+        let messages: Vec<_> = golden(name)["messages"].as_array().unwrap().iter().map(message).collect();
+        let entries = messages.iter().flat_map(|message| decoder.decode(&directory, message)).collect::<Vec<_>>();
+        let alarms =
+            entries.into_iter().filter(|entry| matches!(&entry.body, Body::Event(e) if e.code == "alarm_button"));
+        alarms.map(|alarm| alarm.lane()).collect::<Vec<_>>()
+    };
+    for name in ["senml_every_field", "thingsboard_device", "sparkplug_life"] {
+        assert_eq!(alarmed(name), [model::Lane::Events], "{name}");
+    }
+}
+
+/// At an external broker the hub's requests to a ThingsBoard gateway go out on the topic of the answers.
+#[test]
+fn the_hubs_own_requests_to_a_gateway_mean_nothing() {
+    let say = |payload: Json, sender: Json| {
+        let case = json!({ "topic": "v1/gateway/rpc", "payload": payload, "sender": sender });
+        told(&decoder().decode(&directory(), &message(&case)))
+    };
+    let id = "01890000-0000-7000-8000-000000000000";
+    let request = json!({ "device": "lift-1", "data": { "id": id, "method": "identify", "params": {} } });
+    assert_eq!(say(request.clone(), Json::Null), Vec::<Json>::new());
+    assert_eq!(say(request, json!("gate-1")).len(), 1, "at the front door only a gateway can have said it");
+    let answer = json!({ "device": "lift-1", "id": id, "data": { "result": "done" } });
+    assert_eq!(say(answer, Json::Null)[0]["body"]["CommandResult"]["state"], "applied");
+}

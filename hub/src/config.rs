@@ -65,10 +65,15 @@ pub struct HubConfig {
     /// How long tasks may take to end after a signal.
     #[serde(with = "model::duration")]
     pub shutdown_grace: Duration,
-    /// How long readings and events are kept; default: for ever. Rejects are kept for 30 days.
+    /// How long readings and events are kept; default: for ever.
     pub keep_readings: Keep,
     /// How long the readings of single profiles are kept instead.
     pub keep_readings_of: BTreeMap<ProfileId, Keep>,
+    /// How many rejects a minute are kept of each reason, as samples. Every one is counted.
+    pub rejects_per_minute: u32,
+    /// How long samples of rejects are kept. Their number stays.
+    #[serde(with = "model::duration")]
+    pub keep_rejects: Duration,
 }
 
 impl HubConfig {
@@ -76,7 +81,7 @@ impl HubConfig {
     #[must_use]
     pub fn retention(&self) -> Retention {
         let (readings, profiles) = (self.keep_readings, self.keep_readings_of.clone());
-        Retention { readings, profiles, ..Retention::default() }
+        Retention { readings, profiles, rejects: self.keep_rejects, ..Retention::default() }
     }
 }
 
@@ -89,6 +94,8 @@ impl Default for HubConfig {
             shutdown_grace: Duration::from_secs(10),
             keep_readings: Keep::Forever,
             keep_readings_of: BTreeMap::new(),
+            rejects_per_minute: 60,
+            keep_rejects: Retention::default().rejects,
         }
     }
 }

@@ -85,12 +85,6 @@ impl Intake {
 
     /// Appends until it succeeds; false if the shutdown came first.
     async fn append(&self, entries: &[Arc<Entry>], shutdown: &CancellationToken) -> bool {
-        for entry in entries {
-            if let Body::Reject(reject) = &entry.body {
-                counter!("liftline_rejects_total", "reason" => reject.reason.code()).increment(1);
-            }
-        }
-        counter!("liftline_entries_received_total").increment(entries.len() as u64);
         let mut stopped: Option<JournalError> = None;
         loop {
             match self.journal.append(entries.iter().cloned()).await {
@@ -98,6 +92,7 @@ impl Intake {
                     if stopped.is_some() {
                         info!("the journal takes entries again; acknowledging goes on");
                     }
+                    count(entries);
                     return true;
                 }
                 Err(failure) => {
@@ -114,4 +109,14 @@ impl Intake {
             }
         }
     }
+}
+
+/// Counts what the journal has taken.
+fn count(entries: &[Arc<Entry>]) {
+    for entry in entries {
+        if let Body::Reject(reject) = &entry.body {
+            counter!("liftline_rejects_total", "reason" => reject.reason.code()).increment(u64::from(reject.parts));
+        }
+    }
+    counter!("liftline_entries_received_total").increment(entries.len() as u64);
 }

@@ -10,7 +10,7 @@
 use std::sync::Mutex;
 
 use gateway::{Downlink, Inbound, Inlet};
-use store::Store;
+use store::{RejectSampler, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -91,7 +91,9 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     supervisor.add("intake", intake.run(stop()));
 
     // 3. Recorder: the journal's readings, events and rejects into the store.
-    let recorder = Recorder { journal: journal.clone(), store: store.clone(), directory, clock: clock.clone() };
+    let samples = RejectSampler::new(config.hub.rejects_per_minute);
+    let recorder =
+        Recorder { journal: journal.clone(), store: store.clone(), samples, directory, clock: clock.clone() };
     supervisor.add("recorder", recorder.run(stop()));
 
     // 4. Watch: rules and forecasts; alerts, tickets and owed messages in one transaction.

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use journal::{Journal, Offset};
 use metrics::{counter, gauge};
 use model::{Clock, Directory, Entry, Lane};
-use store::{RecorderBatch, Store};
+use store::{RecorderBatch, RejectSampler, Store, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -24,6 +24,8 @@ pub struct Recorder {
     pub journal: Journal,
     /// What it writes.
     pub store: Store,
+    /// Which rejects are kept beside being counted.
+    pub samples: RejectSampler,
     /// The profiles of devices.
     pub directory: watch::Receiver<Arc<Directory>>,
     /// The time.
@@ -35,7 +37,15 @@ impl Recorder {
     ///
     /// # Errors
     /// If the journal itself cannot be read.
-    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let head = self.journal.head(Lane::Telemetry).0;
+        let mut patience = Patience::new();
+        while let Err(failure) = self.store.resume_rejects(head).await {
+            if !patience.wait(&failure, &shutdown).await {
+                return Ok(());
+            }
+        }
+        patience.ends();
         let mut heads = Lane::ALL.map(|lane| self.journal.subscribe(lane));
         loop {
             for head in &mut heads {
@@ -59,7 +69,7 @@ impl Recorder {
     ///
     /// # Errors
     /// If the journal itself cannot be read.
-    pub async fn pass(&self, shutdown: &CancellationToken) -> anyhow::Result<Option<usize>> {
+    pub async fn pass(&mut self, shutdown: &CancellationToken) -> anyhow::Result<Option<usize>> {
         let mut read = 0;
         for lane in Lane::ALL {
             let at = self.journal.cursor(CONSUMER, lane).unwrap_or_default();
@@ -79,37 +89,56 @@ impl Recorder {
     }
 
     /// Writes until it succeeds; false if the shutdown came first.
-    async fn write(&self, entries: &[(Offset, Arc<Entry>)], shutdown: &CancellationToken) -> bool {
+    async fn write(&mut self, entries: &[(Offset, Arc<Entry>)], shutdown: &CancellationToken) -> bool {
         let count = entries.len() as u64;
         let directory = self.directory.borrow().clone();
         let mut batch = RecorderBatch::default();
-        for (_, entry) in entries {
-            batch.push(entry, &directory);
+        for (offset, entry) in entries {
+            batch.push(offset.0, entry, &directory);
         }
-        let mut back_off = Duration::from_millis(100);
-        let mut failed = false;
-        loop {
-            match self.store.record(&batch, self.clock.now()).await {
-                Ok(_) => {
-                    counter!("liftline_entries_recorded_total").increment(count);
-                    if failed {
-                        info!("the database takes readings again; catching up");
-                    }
-                    return true;
-                }
-                Err(failure) => {
-                    if !failed {
-                        error!("readings wait in the journal until the database can be written: {failure}");
-                    }
-                    failed = true;
-                    counter!("liftline_recorder_failures_total").increment(1);
-                }
+        // Once, not at every try: a reject that is written later is not another one.
+        self.samples.choose(&mut batch.rejects);
+        let mut patience = Patience::new();
+        while let Err(failure) = self.store.record(&batch, self.clock.now()).await {
+            if !patience.wait(&failure, shutdown).await {
+                return false;
             }
-            tokio::select! {
-                () = shutdown.cancelled() => return false,
-                () = tokio::time::sleep(back_off) => {}
-            }
-            back_off = (back_off * 2).min(MAX_BACK_OFF);
+        }
+        patience.ends();
+        counter!("liftline_entries_recorded_total").increment(count);
+        true
+    }
+}
+
+/// How often and how long the database has been away.
+struct Patience {
+    wait: Duration,
+    failed: bool,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { wait: Duration::from_millis(100), failed: false }
+    }
+
+    /// Waits before the next try; false if the shutdown came first.
+    async fn wait(&mut self, failure: &StoreError, shutdown: &CancellationToken) -> bool {
+        if !self.failed {
+            error!("readings wait in the journal until the database can be written: {failure}");
+        }
+        self.failed = true;
+        counter!("liftline_recorder_failures_total").increment(1);
+        tokio::select! {
+            () = shutdown.cancelled() => return false,
+            () = tokio::time::sleep(self.wait) => {}
+        }
+        self.wait = (self.wait * 2).min(MAX_BACK_OFF);
+        true
+    }
+
+    fn ends(&self) {
+        if self.failed {
+            info!("the database takes readings again; catching up");
         }
     }
 }

@@ -14,10 +14,12 @@ use std::sync::Arc;
 
 use model::{Entry, Lane};
 
+mod first;
+
 /// Version of the group's layout.
 const GROUP_VERSION: u8 = 1;
 /// Version of the entry's encoding: raised whenever `model::entry` changes.
-const ENTRY_VERSION: u8 = 1;
+const ENTRY_VERSION: u8 = 2;
 /// Bytes before the table of lengths.
 const FIXED: usize = 1 + 1 + 8 + 4;
 /// The most records in one group: bounds what one read has to load.
@@ -179,14 +181,14 @@ pub(crate) fn records(lane: Lane, group: &Group) -> Result<Vec<&[u8]>, Fault> {
         .collect()
 }
 
-/// Checks one record without decoding it.
-pub(crate) fn check(record: &[u8]) -> Result<&[u8], Fault> {
+/// Checks one record without decoding it. Returns its format version and its bytes.
+pub(crate) fn check(record: &[u8]) -> Result<(u8, &[u8]), Fault> {
     let (crc, rest) = record.split_at_checked(4).ok_or(Fault::Checksum)?;
     if crc32fast::hash(rest).to_le_bytes() != *crc {
         return Err(Fault::Checksum);
     }
     match rest.split_first() {
-        Some((&ENTRY_VERSION, payload)) => Ok(payload),
+        Some((version @ &(first::VERSION | ENTRY_VERSION), payload)) => Ok((*version, payload)),
         Some(_) => Err(Fault::Version),
         None => Err(Fault::Checksum),
     }
@@ -194,7 +196,11 @@ pub(crate) fn check(record: &[u8]) -> Result<&[u8], Fault> {
 
 /// Decodes one record.
 pub(crate) fn decode(record: &[u8]) -> Result<Entry, Fault> {
-    postcard::from_bytes(check(record)?).map_err(|_| Fault::Undecodable)
+    match check(record)? {
+        (first::VERSION, payload) => first::decode(payload),
+        (_, payload) => postcard::from_bytes(payload),
+    }
+    .map_err(|_| Fault::Undecodable)
 }
 
 #[cfg(test)]

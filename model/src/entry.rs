@@ -147,6 +147,8 @@ pub struct Reject {
     pub detail: String,
     /// The first bytes of the payload, at most [`Reject::MAX_PAYLOAD`].
     pub payload: Vec<u8>,
+    /// Of how many parts of the message it speaks: 1, or more where a message has too many to tell one by one.
+    pub parts: u32,
 }
 
 impl Reject {

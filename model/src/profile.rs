@@ -7,6 +7,7 @@ mod failures;
 mod load;
 mod overrides;
 mod raw;
+mod safety;
 mod severity;
 
 use std::{fmt, path::PathBuf, time::Duration};
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 pub use failures::{FAILURE_RISK, Failures, threshold};
 pub use load::did_you_mean;
+pub use safety::Refusal;
 
 use crate::{ChannelId, DeviceId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, Value};
 
@@ -132,6 +134,9 @@ pub struct Channel {
     /// What people call each of a state channel's states; empty if the profile does not say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub state_names: Vec<Localised>,
+    /// It tells of the safety chain: no command may write it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub safety_chain: bool,
 }
 
 /// A number that is calculated from channels: rules use it by its name.
@@ -468,6 +473,10 @@ pub struct CommandKind {
     pub name: String,
     /// What people call it.
     pub title: Localised,
+    /// The names of the arguments it takes.
+    pub params: Vec<String>,
+    /// The channels that it changes, as far as the profile says.
+    pub writes: Vec<ChannelId>,
     /// How long the device has to answer.
     pub timeout: Duration,
 }

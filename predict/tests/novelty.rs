@@ -54,8 +54,8 @@ fn a_glitch_does_not_blind_the_channel() {
 
 #[test]
 fn constant_channels_and_two_level_channels_are_quiet() {
-    assert_eq!(alarms(&run((0..3000).map(|_| 0.0))), []);
-    assert_eq!(alarms(&run((0..3000).map(|_| 45.0))), []);
+    assert!(alarms(&run((0..3000).map(|_| 0.0))).is_empty());
+    assert!(alarms(&run((0..3000).map(|_| 45.0))).is_empty());
     assert_eq!(alarms(&run((0..3000).map(|n| if n == 2500 { 45.5 } else { 45.0 })))[..1], [2500]);
     let square = run((0..4000).map(|n| if n % 288 < 108 { 20.0 } else { 80.0 }));
     assert!(alarms(&square).iter().all(|n| *n <= 576), "{:?}", alarms(&square));

@@ -180,9 +180,7 @@ impl Tracked {
 
     /// About how much memory it takes, in bytes, alerts left out.
     pub(crate) fn bytes(&self) -> usize {
-        let waiting = self.waiting.iter().map(|waiting| {
-            size_of::<Waiting>() + waiting.reported.values.capacity() * size_of::<(u16, crate::reported::Datum)>()
-        });
+        let waiting = self.waiting.iter().map(|waiting| size_of::<Waiting>() + waiting.reported.values.bytes());
         size_of::<Self>()
             + self.settled.bytes()
             + self.ahead.as_ref().map_or(0, |ahead| size_of::<Watch>() + ahead.bytes())

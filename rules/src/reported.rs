@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{facts::Said, ruleset::Ruleset};
 
 /// A value as the rules hold it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Datum {
     /// The number; 0 or 1 for a truth value; the index of a state.
     Number(f64),
@@ -33,14 +33,50 @@ impl Datum {
             | (ChannelKind::State { .. } | ChannelKind::Text { .. }, Value::Number(_) | Value::Bool(_)) => None,
         }
     }
+}
+
+/// The values of an entry, each channel at most once. Entries wait in memory until they are settled: nearly all values are
+/// numbers, and take sixteen bytes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Values {
+    numbers: Box<[(u16, f64)]>,
+    texts: Box<[(u16, Arc<str>)]>,
+}
+
+impl Values {
+    /// Every value with its channel, numbers first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, Datum)> {
+        let numbers = self.numbers.iter().map(|(channel, number)| (*channel, Datum::Number(*number)));
+        numbers.chain(self.texts.iter().map(|(channel, text)| (*channel, Datum::Text(text.clone()))))
+    }
+
+    /// Its memory, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.numbers) + size_of_val(&*self.texts)
+    }
 
     fn order(&self, other: &Self) -> Ordering {
-        match (self, other) {
-            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
-            (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            (Self::Number(_), Self::Text(_)) => Ordering::Less,
-            (Self::Text(_), Self::Number(_)) => Ordering::Greater,
+        let numbers =
+            self.numbers.iter().zip(&other.numbers).map(|((a, x), (b, y))| a.cmp(b).then_with(|| x.total_cmp(y)));
+        let texts = self.texts.iter().zip(&other.texts).map(|(x, y)| x.cmp(y));
+        let lengths = |values: &Self| (values.numbers.len(), values.texts.len());
+        lengths(self)
+            .cmp(&lengths(other))
+            .then_with(|| numbers.chain(texts).find(|order| order.is_ne()).unwrap_or(Ordering::Equal))
+    }
+}
+
+impl FromIterator<(u16, Datum)> for Values {
+    fn from_iter<T: IntoIterator<Item = (u16, Datum)>>(values: T) -> Self {
+        let values = values.into_iter();
+        let (mut numbers, mut texts) = (Vec::with_capacity(values.size_hint().1.unwrap_or(0)), Vec::new());
+        for (channel, datum) in values {
+            match datum {
+                Datum::Number(number) => numbers.push((channel, number)),
+                Datum::Text(text) => texts.push((channel, text)),
+            }
         }
+        Self { numbers: numbers.into_boxed_slice(), texts: texts.into_boxed_slice() }
     }
 }
 
@@ -51,7 +87,7 @@ pub(crate) struct Reported {
     pub(crate) said: Option<Said>,
     /// When the hub received it.
     pub(crate) received: i64,
-    pub(crate) values: Vec<(u16, Datum)>,
+    pub(crate) values: Values,
     pub(crate) event: Option<u16>,
     /// The device came on line or went off, and when, by the hub's clock.
     pub(crate) online: Option<(bool, Said)>,
@@ -90,13 +126,6 @@ impl Reported {
         raw(self)
             .cmp(&raw(other))
             .then_with(|| self.event.cmp(&other.event))
-            .then_with(|| self.values.len().cmp(&other.values.len()))
-            .then_with(|| {
-                let pairs = self.values.iter().zip(&other.values);
-                pairs
-                    .map(|((a, x), (b, y))| a.cmp(b).then_with(|| x.order(y)))
-                    .find(|order| order.is_ne())
-                    .unwrap_or(Ordering::Equal)
-            })
+            .then_with(|| self.values.order(&other.values))
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Raised whenever the shape of [`Saved`] changes.
-const FORMAT: u16 = 6;
+const FORMAT: u16 = 7;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -212,7 +212,7 @@ fn renumbered(profile: &SavedProfile, waiting: Vec<Waiting>, ruleset: &Ruleset) 
     let mut waiting = waiting;
     for Waiting { reported, .. } in &mut waiting {
         let values = std::mem::take(&mut reported.values);
-        reported.values = values.into_iter().filter_map(|(index, datum)| Some((channel(index)?, datum))).collect();
+        reported.values = values.iter().filter_map(|(index, datum)| Some((channel(index)?, datum))).collect();
         reported.event = reported.event.and_then(event);
     }
     waiting

@@ -143,9 +143,9 @@ impl Watch {
         let mut latches = false;
         let mut fed = 0;
         if let Some(said) = reported.said {
-            for (channel, value) in &reported.values {
-                let index = usize::from(*channel);
-                match self.facts.take(*channel, value, said) {
+            for (channel, value) in reported.values.iter() {
+                let index = usize::from(channel);
+                match self.facts.take(channel, &value, said) {
                     Taken::Ignored => {}
                     Taken::Repeated => {
                         fed |= ruleset.feeds[index];

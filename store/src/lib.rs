@@ -70,7 +70,7 @@ pub use outbox::{About, Claim, NewAnswer, content};
 pub use people::{NewPerson, Subscription};
 pub use readings::{Bucket, Series, Step};
 pub use recorder::{RecordReport, RecordedEvent, RecorderBatch, Row, Values};
-pub use rejects::{RecordedReject, RejectFilter, RejectPage};
+pub use rejects::{NewReject, NoisyDevice, RecordedReject, RejectCount, RejectFilter, RejectPage, RejectSampler};
 pub use retention::{Keep, Retention};
 pub use rotas::{DutyContact, NewRota};
 pub use silences::{NewSilence, SilenceError, StoredSilence};

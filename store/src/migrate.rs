@@ -20,6 +20,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../migrations/sqlite/0002_noise.sql"),
     ),
     (
+        3,
+        "reject_counts",
+        include_str!("../migrations/postgres/0003_reject_counts.sql"),
+        include_str!("../migrations/sqlite/0003_reject_counts.sql"),
+    ),
+    (
         4,
         "forecasts",
         include_str!("../migrations/postgres/0004_forecasts.sql"),

@@ -11,8 +11,12 @@ use crate::{
 
 statements! {
     REJECTS = both("DELETE FROM rejects WHERE received_at < $1");
+    // For each reason, so that a flood of one does not drive out the few of another.
     REJECTS_BEYOND = both("
-        DELETE FROM rejects WHERE received_at <= (SELECT received_at FROM rejects ORDER BY received_at DESC LIMIT 1 OFFSET $1)");
+        DELETE FROM rejects WHERE id IN (
+            SELECT id FROM (
+                SELECT id, row_number() OVER (PARTITION BY reason ORDER BY received_at DESC, id) AS place FROM rejects) r
+            WHERE place > $1)");
     SESSIONS = both("DELETE FROM sessions WHERE expires_at < $1");
     LOGIN_LINKS = both("DELETE FROM login_links WHERE expires_at < $1");
     CHANNEL_DAYS = both("DELETE FROM channel_days WHERE ended_at < $1");

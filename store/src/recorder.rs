@@ -13,7 +13,7 @@ use model::{
 use uuid::Uuid;
 
 use crate::{
-    Change, RecordedReject, Result, Store, StoreError, commands,
+    Change, NewReject, Result, Store, StoreError, commands,
     copy::try_copy,
     db::{DbText, DbTime, Engine, Tx, at, document, execute, fetch_optional, int, statements, text},
     partitions::Layout,
@@ -115,28 +115,24 @@ pub struct RecorderBatch {
     /// Answers to commands.
     pub results: Vec<(DeviceId, CommandResult)>,
     /// What could not be used.
-    pub rejects: Vec<RecordedReject>,
+    pub rejects: Vec<NewReject>,
     /// When each device was last heard.
     pub seen: HashMap<DeviceId, Timestamp>,
 }
 
 impl RecorderBatch {
-    /// Adds an entry of the journal. Values that came with an event are readings, too. Readings of a device that is not
-    /// in the directory any more have no table to go to: they are counted and left out.
-    pub fn push(&mut self, entry: &Arc<Entry>, directory: &Directory) {
+    /// Adds the entry of the journal at `offset` of its lane. Values that came with an event are readings, too. Readings
+    /// of a device that is not in the directory any more have no table to go to: they are counted and left out.
+    pub fn push(&mut self, offset: u64, entry: &Arc<Entry>, directory: &Directory) {
         let Entry { device, received_at, body } = &**entry;
         let received_at = *received_at;
-        let Some(device) = device else {
-            if let Body::Reject(reject) = body {
-                self.rejects.push(RecordedReject { received_at, device: None, reject: reject.clone() });
-            }
-            return;
-        };
-        if !matches!(body, Body::Reject(_)) {
-            match self.seen.get_mut(device) {
-                Some(seen) => *seen = (*seen).max(received_at),
-                None => drop(self.seen.insert(device.clone(), received_at)),
-            }
+        if let Body::Reject(_) = body {
+            return self.rejects.push(NewReject { offset, sample: true, entry: entry.clone() });
+        }
+        let Some(device) = device else { return };
+        match self.seen.get_mut(device) {
+            Some(seen) => *seen = (*seen).max(received_at),
+            None => drop(self.seen.insert(device.clone(), received_at)),
         }
         match body {
             Body::Sample(sample) => self.push_row(directory, device, sample.time, sample.seq, entry),
@@ -148,11 +144,7 @@ impl RecorderBatch {
             }
             Body::Status(status) => self.statuses.push((device.clone(), *status)),
             Body::CommandResult(result) => self.results.push((device.clone(), result.clone())),
-            Body::Reject(reject) => {
-                let (device, reject) = (Some(device.clone()), reject.clone());
-                self.rejects.push(RecordedReject { received_at, device, reject });
-            }
-            Body::Emergency(_) => {}
+            Body::Reject(_) | Body::Emergency(_) => {}
         }
     }
 
@@ -203,8 +195,10 @@ pub struct RecordReport {
     pub rows: u64,
     /// Events added.
     pub events: u64,
-    /// Rejects added.
+    /// Rejects counted.
     pub rejects: u64,
+    /// Rejects kept as samples.
+    pub samples: u64,
 }
 
 impl Store {
@@ -237,9 +231,8 @@ impl Store {
             report.events +=
                 execute!(&mut tx, "recording an event", EVENT, device, time, code, seq, body, at(*received_at))?;
         }
-        for recorded in &batch.rejects {
-            report.rejects += rejects::insert(&mut tx, recorded).await?;
-        }
+        let rejected = rejects::record(&mut tx, &batch.rejects).await?;
+        (report.rejects, report.samples) = (rejected.counted(), rejected.kept());
         if !batch.seen.is_empty() {
             write_seen(&mut tx, &batch.seen).await?;
         }
@@ -257,6 +250,7 @@ impl Store {
         }
         tx.commit().await?;
         if report.rejects > 0 {
+            rejected.publish();
             changes.push(Change::Rejects);
         }
         for change in changes {

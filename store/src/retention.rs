@@ -71,9 +71,9 @@ pub struct Retention {
     pub readings: Keep,
     /// Readings of single profiles instead.
     pub profiles: BTreeMap<ProfileId, Keep>,
-    /// Rejects.
+    /// Samples of rejects; how many there were stays.
     pub rejects: Duration,
-    /// The most rejects kept, however young.
+    /// The most samples kept of each reason, however young.
     pub max_rejects: u64,
 }
 
@@ -83,7 +83,7 @@ impl Default for Retention {
             readings: Keep::Forever,
             profiles: BTreeMap::new(),
             rejects: Duration::from_secs(30 * 86_400),
-            max_rejects: 100_000,
+            max_rejects: 10_000,
         }
     }
 }

@@ -61,6 +61,7 @@ fn profile(id: &str, channels: &[&str]) -> Profile {
         name: Localised::default(),
         kind: ChannelKind::Number { unit: Unit::MetrePerSecond, min: -1e9, max: 1e9 },
         state_names: Vec::new(),
+        safety_chain: false,
     });
     Profile {
         derived: Vec::new(),

@@ -1,7 +1,7 @@
 //! Commands to devices. The board only writes them down; the hub sends them.
 
 use axum::{Json, extract::State, http::StatusCode};
-use model::DeviceId;
+use model::{DeviceId, profile::Refusal};
 use store::NewCommand;
 
 use super::{
@@ -58,19 +58,18 @@ pub(crate) async fn send(
     let device = app.store().device(session.org(), &id).await?.ok_or_else(|| ApiError::not_found("device"))?;
     let directory = app.directory();
     let profile = directory.profiles.get(&device.device.profile);
-    let kinds = profile.map(|profile| profile.commands.as_slice()).unwrap_or_default();
-    let Some(kind) = kinds.iter().find(|kind| kind.name == request.name) else {
-        let known: Vec<_> = kinds.iter().map(|kind| kind.name.as_str()).collect();
-        return Err(ApiError::bad_request(
-            "The device's profile does not allow this command.",
-            if known.is_empty() {
-                "This kind of device takes no commands.".to_owned()
-            } else {
-                format!("Use one of {}.", known.join(", "))
-            },
-        ));
+    let args = request.args.unwrap_or_default();
+    let kind = match profile.map(|profile| profile.allow(&request.name, &args)) {
+        Some(Ok(kind)) => kind,
+        Some(Err(Refusal { message, remedy })) => {
+            return Err(ApiError::bad_request(as_sentence(&message), as_sentence(&remedy)));
+        }
+        None => {
+            let remedy = "Add its file to the hub's profiles.";
+            return Err(ApiError::bad_request("The device's profile is not loaded.", remedy));
+        }
     };
-    let args = serde_json::Value::Object(request.args.unwrap_or_default());
+    let args = serde_json::Value::Object(args);
     if args.to_string().len() > MAX_ARGS {
         return Err(ApiError::bad_request("The arguments are too large.", "Send at most 4 KiB of JSON."));
     }
@@ -78,4 +77,12 @@ pub(crate) async fn send(
     let queued = app.store().queue_command(&new, &session.auditor(), app.now()).await?;
     let command = queued.ok_or_else(|| ApiError::not_found("device"))?;
     Ok((StatusCode::ACCEPTED, Json(view::command(profile.map(|profile| &**profile), command))))
+}
+
+/// The model's half of a sentence, as the API says it.
+fn as_sentence(words: &str) -> String {
+    let mut chars = words.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let end = if words.ends_with('?') { "" } else { "." };
+    format!("{first}{}{end}", chars.as_str())
 }

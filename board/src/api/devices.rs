@@ -1,7 +1,7 @@
 //! Devices.
 
 use axum::{Json, extract::State};
-use model::{DeviceId, ProfileId, SiteId};
+use model::{DeviceId, ProfileId, SiteId, profile::CommandKind};
 use serde::Deserialize;
 use store::{DeviceFilter, TicketFilter, TicketState};
 use utoipa::IntoParams;
@@ -98,7 +98,12 @@ pub(crate) async fn show(
     });
     let commands = profile.map(|profile| {
         let kinds = profile.commands.iter();
-        kinds.map(|kind| CommandKindView { name: kind.name.clone(), title: kind.title.clone() }).collect()
+        let view = |kind: &CommandKind| CommandKindView {
+            name: kind.name.clone(),
+            title: kind.title.clone(),
+            params: kind.params.clone(),
+        };
+        kinds.map(view).collect()
     });
     let event_name = |code: &str| {
         let kind = profile.and_then(|profile| profile.event(code));

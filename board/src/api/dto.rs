@@ -20,7 +20,9 @@ pub use devices::{
     EventView, LatestView, Points, Readings, ReadingsKind, RuleView,
 };
 pub use forecasts::{CalibrationView, ModelView, ScoreView, ScorecardList, ScorecardView};
-pub use organisation::{PersonList, PersonView, ReceiverView, RejectList, RejectView, SiteList, SiteView};
+pub use organisation::{
+    PersonList, PersonView, ReceiverView, RejectList, RejectView, RejectingDevice, SiteList, SiteView,
+};
 pub use silences::{CoveredView, PreviewRequest, SilenceList, SilencePreview, SilenceRequest, SilenceView};
 pub use tickets::{
     ActionCode, ActionRequest, AffectedCount, AffectedRequest, AffectedView, DecisionView, LiftView, MessageView,

@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 
 use super::{
     codes::RejectCode,
-    dto::{ErrorBody, RejectList, RejectView},
+    dto::{ErrorBody, RejectList, RejectView, RejectingDevice},
     error::ApiError,
     extract::Params,
 };
@@ -29,8 +29,8 @@ pub(crate) struct RejectParams {
     limit: Option<u32>,
 }
 
-/// What arrived from the organisation's devices and could not be used, newest first. Rejects of unknown devices are
-/// shown where the hub serves only one organisation: otherwise nobody can say whose they are.
+/// What arrived from the organisation's devices and could not be used: how many, every one counted, and samples of them,
+/// newest first. Of each reason a bounded number a minute is kept as a sample. Rejects of unknown devices are shown where the hub serves only one organisation: otherwise nobody can say whose they are.
 #[utoipa::path(get, path = "/api/v1/rejects", tag = "hub", params(RejectParams), responses(
     (status = 200, body = RejectList),
     (status = 400, description = "A parameter cannot be used", body = ErrorBody),
@@ -50,7 +50,14 @@ pub(crate) async fn list(
     };
     let page = app.store().rejects(session.org(), &filter).await?;
     Ok(Json(RejectList {
-        counts: page.counts.into_iter().map(|(reason, count)| (reason.code().to_owned(), count)).collect(),
+        total: page.counts.iter().map(|found| found.count).sum(),
+        counts: page.counts.iter().map(|found| (found.reason.code().to_owned(), found.count)).collect(),
+        kept: page.counts.iter().map(|found| (found.reason.code().to_owned(), found.kept)).collect(),
+        devices: page
+            .noisy
+            .into_iter()
+            .map(|noisy| RejectingDevice { device: noisy.device, count: noisy.count, last_at: noisy.last_at })
+            .collect(),
         rejects: page
             .rejects
             .into_iter()
@@ -61,6 +68,7 @@ pub(crate) async fn list(
                 reason: recorded.reject.reason,
                 detail: recorded.reject.detail,
                 payload: String::from_utf8_lossy(&recorded.reject.payload).into_owned(),
+                parts: recorded.reject.parts,
             })
             .collect(),
     }))

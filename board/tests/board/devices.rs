@@ -25,7 +25,7 @@ async fn record(board: &TestBoard) -> Timestamp {
     let mut batch = RecorderBatch::default();
     for minute in 0..10u32 {
         let time = start + Duration::from_secs(u64::from(minute) * 60);
-        let mut push = |body| batch.push(&Arc::new(entry(board, body)), &board.directory);
+        let mut push = |body| batch.push(0, &Arc::new(entry(board, body)), &board.directory);
         push(sample(time, "motor_temp_c", ModelValue::Number(40.0 + f64::from(minute))));
         let door = if minute % 5 == 0 { "open" } else { "closed" };
         push(sample(time + Duration::from_secs(1), "door_state", ModelValue::Text(door.into())));
@@ -36,9 +36,10 @@ async fn record(board: &TestBoard) -> Timestamp {
         reason: RejectReason::NotJson,
         detail: "The payload is not JSON.".to_owned(),
         payload: b"\xff{".to_vec(),
+        parts: 3,
     };
     for body in [Body::Event(event), Body::Status(Status { time: start, online: true }), Body::Reject(reject)] {
-        batch.push(&Arc::new(entry(board, body)), &board.directory);
+        batch.push(1, &Arc::new(entry(board, body)), &board.directory);
     }
     board.clock.advance(Duration::from_secs(600));
     board.store.record(&batch, board.clock.now()).await.unwrap();
@@ -65,6 +66,7 @@ async fn a_device_shows_what_it_measures_what_is_watched_and_what_happened() {
     assert_eq!(device["channels"][1]["states"], json!(["closed", "open"]));
     assert_eq!(device["rules"][0]["condition"], "event alarm_button");
     assert_eq!(device["commands"][0]["name"], "test_call");
+    assert_eq!(device["commands"][0]["params"], json!(["to"]));
     assert_eq!(device["tickets"][0]["id"], board.ours.ticket.to_string());
     assert_eq!(device["alerts"][0]["rule"], "entrapment");
     assert_eq!(device["events"][0]["name"]["zh"], "报警按钮");
@@ -127,7 +129,10 @@ async fn only_commands_of_the_profile_are_written_down() {
     let unknown = client.post(path, json!({ "name": "open_doors" })).await;
     assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
     assert!(unknown.json()["error"]["remedy"].as_str().unwrap().contains("test_call"));
-    let large = client.post(path, json!({ "name": "test_call", "args": { "x": "y".repeat(5_000) } })).await;
+    let stray = client.post(path, json!({ "name": "test_call", "args": { "from": 1 } })).await;
+    assert_eq!(stray.status, StatusCode::BAD_REQUEST);
+    assert_eq!(stray.json()["error"]["message"], "The command \"test_call\" takes no argument \"from\".");
+    let large = client.post(path, json!({ "name": "test_call", "args": { "to": "y".repeat(5_000) } })).await;
     assert_eq!(large.status, StatusCode::BAD_REQUEST);
     assert_eq!(client.get(path).await.json()["commands"].as_array().unwrap().len(), 1);
 }
@@ -138,7 +143,10 @@ async fn rejects_sites_people_and_the_system_are_listed() {
     record(&board).await;
     let client = board.as_role(UserRole::Dispatcher).await;
     let rejects = client.get("/api/v1/rejects?limit=5").await.json();
-    assert_eq!(rejects["counts"], json!({ "not_json": 1 }));
+    assert_eq!((&rejects["total"], &rejects["counts"]), (&json!(3), &json!({ "not_json": 3 })));
+    assert_eq!(rejects["kept"], json!({ "not_json": 1 }));
+    assert_eq!(rejects["rejects"][0]["parts"], 3);
+    assert_eq!((&rejects["devices"][0]["device"], &rejects["devices"][0]["count"]), (&json!("lift-1"), &json!(3)));
     assert_eq!(rejects["rejects"][0]["payload"], "\u{fffd}{");
     assert_eq!(client.get("/api/v1/rejects?reason=forbidden").await.json()["rejects"], json!([]));
     assert_eq!(client.get("/api/v1/rejects?reason=nonsense").await.status, StatusCode::BAD_REQUEST);

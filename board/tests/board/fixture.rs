@@ -87,6 +87,7 @@ duration = "30m"
 
 [[commands]]
 name = "test_call"
+params = ["to"]
 title = { en = "Make a test call", zh = "测试呼叫" }
 timeout = "2m"
 "#;

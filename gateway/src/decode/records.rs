@@ -44,7 +44,8 @@ pub(super) struct Record {
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     pub(super) kept: Vec<Problem>,
-    pub(super) suppressed: usize,
+    /// How many more there were, by reason.
+    pub(super) suppressed: Vec<(RejectReason, u32)>,
 }
 
 impl Problems {
@@ -52,14 +53,17 @@ impl Problems {
         if self.kept.len() < MAX_REJECTS {
             self.kept.push((reason, detail()));
         } else {
-            self.suppressed += 1;
+            match self.suppressed.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, parts)) => *parts = parts.saturating_add(1),
+                None => self.suppressed.push((reason, 1)),
+            }
         }
     }
 }
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self { kept: vec![problem], suppressed: 0 }
+        Self { kept: vec![problem], suppressed: Vec::new() }
     }
 }
 

@@ -401,8 +401,13 @@ fn what_is_kept_of_a_message_is_bounded() {
     assert_eq!(entries.len(), MAX_REJECTS + 1);
     assert_eq!(
         tell(&entries)[MAX_REJECTS],
-        "wrong_shape: 268 more parts of this message were rejected; correct those named first"
+        "unknown_channel: 268 more parts of this message were rejected; correct those named first"
     );
+    let parts = entries.iter().map(|entry| match &entry.body {
+        Body::Reject(reject) => reject.parts,
+        body => panic!("{body:?} is no reject"),
+    });
+    assert_eq!(parts.sum::<u32>(), 300, "every part is counted");
     let Body::Reject(reject) = &entries[0].body else { panic!("a reject") };
     assert_eq!(reject.payload.len(), Reject::MAX_PAYLOAD);
     let long = run(format!("liftline/{}", "y".repeat(60_000)), "{}", None);

@@ -70,6 +70,11 @@ pub(super) fn gateway(context: &Context<'_>, rest: &str, out: &mut Output<'_>) {
         }
         "rpc" => {
             let Some((name, fields)) = object(ANSWER, out) else { return };
+            // At an external broker the hub hears its own requests: they go out on the topic of the answers.
+            let request = fields.get("data").and_then(|data| data.get("method")).is_some_and(Json::is_string);
+            if request && out.message.sender.is_none() {
+                return;
+            }
             if of(context, &name, out).is_none() {
                 return;
             }

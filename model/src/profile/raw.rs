@@ -66,6 +66,8 @@ pub(super) struct RawChannel {
     pub(super) states: Option<Vec<String>>,
     pub(super) state_names: Option<Spanned<Vec<Localised>>>,
     pub(super) max_len: Option<usize>,
+    #[serde(default)]
+    pub(super) safety_chain: bool,
 }
 
 #[derive(Deserialize)]
@@ -230,8 +232,12 @@ pub(super) struct RawRunbook {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCommand {
-    pub(super) name: String,
+    pub(super) name: Spanned<String>,
     pub(super) title: Localised,
+    #[serde(default)]
+    pub(super) params: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) writes: Vec<Spanned<String>>,
     #[serde(with = "duration")]
     pub(super) timeout: Duration,
 }

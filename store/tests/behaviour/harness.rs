@@ -228,6 +228,7 @@ pub fn profile(extra: &[(&str, ChannelKind)]) -> Profile {
         name: Localised::default(),
         kind: kind.clone(),
         state_names: Vec::new(),
+        safety_chain: false,
     });
     Profile {
         derived: Vec::new(),

@@ -62,7 +62,7 @@ async fn measure(engine: &str, url: &str, entries: u64) -> anyhow::Result<(f64, 
     let (mut commits, mut rows, start) = (Durations::default(), 0, Instant::now());
     for chunk in lifts.entries.chunks(BATCH) {
         let mut batch = RecorderBatch::default();
-        chunk.iter().for_each(|entry| batch.push(&Arc::new(entry.clone()), &lifts.directory));
+        chunk.iter().for_each(|entry| batch.push(0, &Arc::new(entry.clone()), &lifts.directory));
         let called = Instant::now();
         let report = store.record(&batch, now).await?;
         commits.push(called.elapsed());
@@ -76,7 +76,7 @@ async fn measure(engine: &str, url: &str, entries: u64) -> anyhow::Result<(f64, 
     let start = Instant::now();
     for chunk in lifts.entries.chunks(BATCH) {
         let mut batch = RecorderBatch::default();
-        chunk.iter().for_each(|entry| batch.push(&Arc::new(entry.clone()), &lifts.directory));
+        chunk.iter().for_each(|entry| batch.push(0, &Arc::new(entry.clone()), &lifts.directory));
         store.record(&batch, now).await?;
     }
     line(

@@ -250,6 +250,8 @@ describe("the board", () => {
     await page.getByRole("button", { name: "Not JSON 1" }).click();
     await page.locator("tbody tr").getByText("not json", { exact: true }).waitFor();
     await page.locator("tbody tr").nth(1).waitFor({ state: "detached" });
+    await page.getByText("1 counted, 1 kept as samples; shown are the newest 1.").waitFor();
+    await page.getByText("Most from").getByRole("link", { name: "lift-2" }).waitFor();
     await page.getByRole("link", { name: "System" }).click();
     await page.getByText("All is well.").waitFor();
     await page.getByText("Telemetry").waitFor();

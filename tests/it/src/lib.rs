@@ -14,6 +14,7 @@ pub mod postgres;
 pub mod proxy;
 pub mod raw;
 pub mod stories;
+pub mod witness;
 
 use std::{
     future::Future,

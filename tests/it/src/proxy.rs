@@ -1,13 +1,18 @@
 //! A network that can be cut: it stands between the hub and a server, on a port of its own.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{
-    io::{AsyncWriteExt as _, copy},
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::watch,
     task::JoinSet,
 };
+
+use crate::witness::{Ear, Witness};
 
 /// Passes connections on until it is cut.
 pub struct Proxy {
@@ -23,6 +28,14 @@ impl Proxy {
     /// # Panics
     /// If it cannot listen.
     pub async fn start(target: String) -> Self {
+        Self::watched(target, None).await
+    }
+
+    /// Starts one whose traffic a witness hears: the near side is the hub, the far side the broker.
+    ///
+    /// # Panics
+    /// If it cannot listen.
+    pub async fn watched(target: String, witness: Option<Arc<Witness>>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (whole, state) = watch::channel(true);
@@ -31,14 +44,14 @@ impl Proxy {
             let mut connections = JoinSet::new();
             loop {
                 let Ok((near, _)) = listener.accept().await else { return };
-                let (mut state, target) = (state.clone(), target.clone());
+                let (mut state, target, witness) = (state.clone(), target.clone(), witness.clone());
                 if !*state.borrow() {
                     continue; // Dropped: the other side sees its connection end.
                 }
                 connections.spawn(async move {
                     let Ok(far) = TcpStream::connect(target).await else { return };
                     tokio::select! {
-                        () = pass_on(near, far) => {}
+                        () = pass_on(near, far, witness) => {}
                         _ = state.wait_for(|whole| !whole) => {}
                     }
                 });
@@ -59,15 +72,25 @@ impl Proxy {
 }
 
 /// Passes on what either side says. What one has said before it died still reaches the other.
-async fn pass_on(near: TcpStream, far: TcpStream) {
-    let ((mut near_out, mut near_in), (mut far_out, mut far_in)) = (near.into_split(), far.into_split());
-    let there = async {
-        drop(copy(&mut near_out, &mut far_in).await);
-        drop(far_in.shutdown().await);
-    };
-    let back = async {
-        drop(copy(&mut far_out, &mut near_in).await);
-        drop(near_in.shutdown().await);
-    };
-    tokio::join!(there, back);
+async fn pass_on(near: TcpStream, far: TcpStream, witness: Option<Arc<Witness>>) {
+    let ((near_out, near_in), (far_out, far_in)) = (near.into_split(), far.into_split());
+    let (near_ear, far_ear) = witness.map(|witness| witness.listen()).unzip();
+    tokio::join!(one_way(near_out, far_in, near_ear), one_way(far_out, near_in, far_ear));
+}
+
+async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, ear: Option<Ear>) {
+    match ear {
+        None => drop(copy(&mut from, &mut to).await),
+        Some(mut ear) => {
+            let mut piece = vec![0; 16 * 1024];
+            while let Ok(len @ 1..) = from.read(&mut piece).await {
+                // Heard before it arrives: what the other side has, the witness has heard of.
+                ear.hear(&piece[..len]);
+                if to.write_all(&piece[..len]).await.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    drop(to.shutdown().await);
 }

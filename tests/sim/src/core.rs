@@ -15,7 +15,7 @@ use hub::{
 };
 use journal::{Journal, JournalConfig};
 use model::{Clock, Directory, Lane, ManualClock};
-use store::{DeskSettings, Store, StoreConfig};
+use store::{DeskSettings, RejectSampler, Store, StoreConfig};
 use tempfile::TempDir;
 use tokio::{
     sync::{mpsc, watch},
@@ -85,6 +85,7 @@ impl Core {
         let recorder = Recorder {
             journal: journal.clone(),
             store: store.clone(),
+            samples: RejectSampler::new(60),
             directory: directory.subscribe(),
             clock: clock.clone(),
         };
@@ -188,7 +189,7 @@ impl Core {
     }
 
     /// Lets the recorder write one batch of each lane. True if there was anything.
-    pub async fn record_once(&self) -> anyhow::Result<bool> {
+    pub async fn record_once(&mut self) -> anyhow::Result<bool> {
         let wrote = self.recorder.pass(&self.stop).await?;
         Ok(wrote.context("the recorder could not write")? > 0)
     }

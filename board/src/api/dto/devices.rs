@@ -112,6 +112,8 @@ pub struct CommandKindView {
     /// What people call it.
     #[schema(value_type = Text)]
     pub title: Localised,
+    /// The arguments it takes.
+    pub params: Vec<String>,
 }
 
 /// A code that a device sent.

@@ -82,13 +82,34 @@ pub struct RejectView {
     pub detail: String,
     /// The first bytes of the payload; bytes that are not text are replaced.
     pub payload: String,
+    /// Of how many parts of the message it speaks: 1, or more where a message has too many to tell one by one.
+    pub parts: u32,
+}
+
+/// A device and how much of what it sent could not be used.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct RejectingDevice {
+    /// The device.
+    #[schema(value_type = String)]
+    pub device: DeviceId,
+    /// How many rejects there were.
+    pub count: u64,
+    /// When the last one came.
+    #[schema(value_type = String, format = "date-time")]
+    pub last_at: Timestamp,
 }
 
 /// Rejects.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RejectList {
-    /// How many there are by reason.
+    /// How many there were, every one counted; of one device if the request names it.
+    pub total: u64,
+    /// How many there were by reason.
     pub counts: BTreeMap<String, u64>,
-    /// The newest first; at most 500.
+    /// How many samples of them are kept, by reason.
+    pub kept: BTreeMap<String, u64>,
+    /// The devices with the most rejects (of the reason that the request names), most first; at most 10.
+    pub devices: Vec<RejectingDevice>,
+    /// The samples, the newest first; at most 500.
     pub rejects: Vec<RejectView>,
 }

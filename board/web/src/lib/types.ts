@@ -328,7 +328,10 @@ export interface Person {
   role: PersonRole;
 }
 export interface RejectPage {
+  total: number;
   counts: Record<string, number>;
+  kept: Record<string, number>;
+  devices: { device: string; count: number; last_at: string }[];
   rejects: {
     received_at: string;
     device: string | null;

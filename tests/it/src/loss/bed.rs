@@ -1,6 +1,6 @@
 //! What is broken and mended: the hub, its broker, its database, its disk, and the network between them.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     Way,
@@ -12,6 +12,7 @@ use crate::{
     peers::Mosquitto,
     postgres::Postgres,
     proxy::Proxy,
+    witness::Witness,
 };
 
 /// Something that breaks.
@@ -49,6 +50,8 @@ pub struct Bed {
     pub hub: TestHub,
     /// Where devices publish.
     pub door: SocketAddr,
+    /// Which messages the hub has taken over from its broker.
+    pub witness: Arc<Witness>,
     devices: Proxy,
     broker: Option<(Mosquitto, Proxy)>,
     database: Option<(Postgres, Proxy)>,
@@ -77,6 +80,7 @@ impl Bed {
                 Some((server, proxy))
             }
         };
+        let witness = Arc::new(Witness::default());
         let (broker, target) = match way {
             Way::FrontDoor => {
                 let port = crate::free_port();
@@ -85,7 +89,7 @@ impl Bed {
             }
             Way::Mosquitto => {
                 let broker = Mosquitto::durable().await;
-                let proxy = Proxy::start(format!("127.0.0.1:{}", broker.port)).await;
+                let proxy = Proxy::watched(format!("127.0.0.1:{}", broker.port), Some(witness.clone())).await;
                 let port = proxy.address.port();
                 setup.extra = format!("[gateway.broker]\nhost = \"127.0.0.1\"\nport = {port}\n");
                 let target = broker.port;
@@ -99,7 +103,7 @@ impl Bed {
         hub.restart().await;
         hub.ready().await;
         let devices = Proxy::start(format!("127.0.0.1:{target}")).await;
-        Self { hub, door: devices.address, devices, broker, database, slow, small }
+        Self { hub, door: devices.address, witness, devices, broker, database, slow, small }
     }
 
     /// What can break here.

@@ -168,8 +168,11 @@ export const en = {
   arguments_form: "Write arguments as name=value, separated by commas.",
   rules: "What is watched",
   rejects_about:
-    "What arrived and could not be used, and why. The sender got its acknowledgement; good values in the same message were kept.",
+    "What arrived and could not be used, and why. The sender got its acknowledgement; good values in the same message were kept. Every rejected input is counted; of many of one kind some are kept as samples.",
   no_rejects: "Nothing was rejected.",
+  no_samples: "No samples are kept of these.",
+  samples_of: "{n} counted, {kept} kept as samples; shown are the newest {shown}.",
+  rejects_most: "Most from",
   device: "Device",
   reason: "Reason",
   received: "Received",

@@ -167,8 +167,12 @@ export const zh: Texts = {
   arguments: "参数，例如 seconds=30（可选）",
   arguments_form: "参数请写成 名称=值，以逗号分隔。",
   rules: "监测规则",
-  rejects_about: "收到但无法使用的数据及其原因。消息已向发送方确认；同一消息中的有效数据已保留。",
+  rejects_about:
+    "收到但无法使用的数据及其原因。消息已向发送方确认；同一消息中的有效数据已保留。每条被拒数据均计数；同类过多时仅保留部分样本。",
   no_rejects: "没有被拒的数据。",
+  no_samples: "这些数据未保留样本。",
+  samples_of: "共 {n} 条，保留样本 {kept} 条；显示最新的 {shown} 条。",
+  rejects_most: "最多来自",
   device: "设备",
   reason: "原因",
   received: "接收时间",
