@@ -82,6 +82,7 @@ fn table() -> Vec<Row> {
         plain(VIEWER,         routes!(api::devices::list)),
         plain(VIEWER,         routes!(api::devices::show)),
         plain(VIEWER,         routes!(api::readings::show)),
+        plain(VIEWER,         routes!(api::forecasts::scorecard)),
         plain(VIEWER,         routes!(api::commands::list)),
         plain(DISPATCHER,     routes!(api::commands::send)),
         plain(VIEWER,         routes!(api::silences::list)),

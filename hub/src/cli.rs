@@ -15,7 +15,15 @@ use crate::{
     config::Config,
     demo,
     server::Hub,
-    tools::{self, backtest::Backtest, detect::Detect, rul::Rul, rules::RulesAction, simulate::Simulate},
+    tools::{
+        self,
+        backtest::Backtest,
+        detect::Detect,
+        models::{ModelsAction, Train},
+        rul::Rul,
+        rules::RulesAction,
+        simulate::Simulate,
+    },
 };
 
 /// Liftline: a proactive service hub for connected lifts.
@@ -52,6 +60,17 @@ pub enum Command {
     Detect(Detect),
     /// Estimate the remaining life of units from run-to-failure tables.
     Rul(Rul),
+    /// Train failure models from this hub's own history, and say whether they are better than the naive rule.
+    Train(Train),
+    /// List, show, promote and roll back failure models.
+    Models {
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigArg,
+        /// What to do.
+        #[command(subcommand)]
+        action: ModelsAction,
+    },
     /// Try changed rules on what was recorded.
     Rules {
         /// What to do.
@@ -213,6 +232,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backtest(options) => options.run(),
         Command::Detect(options) => options.run(),
         Command::Rul(options) => options.run(),
+        Command::Train(train) => train.run(&mut std::io::stdout().lock()).await,
+        Command::Models { config, action } => action.run(&config, &mut std::io::stdout().lock()).await,
         Command::Rules { action: RulesAction::Test(test) } => test.run().await,
         Command::Import { config, file } => {
             let (store, ..) = tools::attach(&config.config).await?;

@@ -19,6 +19,8 @@ use rules::Ruleset;
 use serde::Deserialize;
 use store::{Keep, Retention, StoreConfig};
 
+use crate::forecasts::ForecastConfig;
+
 /// The whole configuration. Each crate receives its own section only.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +47,9 @@ pub struct Config {
     /// The web.
     #[serde(default)]
     pub board: BoardConfig,
+    /// Failure models.
+    #[serde(default)]
+    pub forecasts: ForecastConfig,
 }
 
 /// The `[hub]` section.
@@ -254,6 +259,18 @@ impl Config {
                 &format!("use one of {}, or add its file to hub.profiles", known.join(", ")),
             );
         }
+        if let Err((key, remedy)) = self.forecasts.check() {
+            problem(key, format!("forecasts.{key} cannot work"), remedy);
+        }
+        for profile in self.forecasts.costs.keys() {
+            if !profiles.iter().any(|loaded| loaded.profile.id == *profile && loaded.profile.failures.is_some()) {
+                problem(
+                    profile.as_str(),
+                    format!("forecasts.costs: no profile \"{profile}\" names its failures"),
+                    "name one that has a [failures] section, or add the section",
+                );
+            }
+        }
         if let Err(error) = self.desk.validate() {
             problem("desk", error.to_string(), "see docs/configuration.md, section desk");
         }
@@ -394,6 +411,20 @@ mod tests {
         assert!(found[0].contains("at least \"1h\""), "{found:?}");
         let found = errors("[store]\nurl = \"sqlite:x\"\npartition = \"36h\"\n");
         assert!(found[0].contains(":3:") && found[0].contains("whole days"), "{found:?}");
+    }
+
+    #[test]
+    fn forecasts_are_checked_before_a_socket_opens() {
+        assert_eq!(
+            errors("[forecasts]\nat = \"03:30\"\n[forecasts.costs.lift]\nmiss_cost = 5.0\nvisit_cost = 1.0\n").len(),
+            0
+        );
+        let found = errors("[forecasts]\ncpu_share = 2.0\n");
+        assert!(found[0].contains(":2:") && found[0].contains("above 0 and up to 1"), "{found:?}");
+        let found = errors("[forecasts]\nat = \"dawn\"\n");
+        assert!(found[0].contains(":2:") && found[0].contains("\"02:00\""), "{found:?}");
+        let found = errors("[forecasts.costs.boat]\nmiss_cost = 5.0\nvisit_cost = 1.0\n");
+        assert!(found[0].contains("no profile \"boat\" names its failures"), "{found:?}");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Status {
     database: (LinkState, Timestamp),
     /// Whether the journal takes entries, and since when.
     written: (LinkState, Timestamp),
+    /// What other tasks tell.
+    notes: Vec<watch::Receiver<Vec<Localised>>>,
     sender: watch::Sender<Arc<SystemStatus>>,
 }
 
@@ -36,12 +38,18 @@ impl Status {
     pub fn new(journal: Journal, store: Store, clock: Arc<dyn Clock>) -> (Self, watch::Receiver<Arc<SystemStatus>>) {
         let (sender, receiver) = watch::channel(Arc::default());
         let database = (LinkState::Up, clock.now());
-        (Self { journal, store, clock, links: Vec::new(), database, written: database, sender }, receiver)
+        let (links, notes) = (Vec::new(), Vec::new());
+        (Self { journal, store, clock, links, database, written: database, notes, sender }, receiver)
     }
 
     /// Watches a link as well.
     pub fn add_link(&mut self, name: &'static str, state: watch::Receiver<gateway::LinkState>) {
         self.links.push((name, state));
+    }
+
+    /// Shows what a task tells, as long as it tells it.
+    pub fn add_notes(&mut self, notes: watch::Receiver<Vec<Localised>>) {
+        self.notes.push(notes);
     }
 
     async fn look(&mut self) {
@@ -139,6 +147,9 @@ impl Status {
                 ),
                 format!("日志中有 {} 条记录损坏并已跳过，请检查磁盘。", stats.damaged_entries),
             ));
+        }
+        for notes in &self.notes {
+            status.alarms.extend(notes.borrow().iter().cloned());
         }
         self.sender.send_replace(Arc::new(status));
     }

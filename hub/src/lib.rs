@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod emergency;
 pub mod enrolment;
+pub mod forecasts;
 pub mod formats;
 pub mod health;
 pub mod intake;

@@ -49,6 +49,7 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
         refresh,
         duty,
         emergency,
+        forecasts,
         enrolment,
         front_door,
         web,
@@ -111,6 +112,8 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     reconcile(supervisor, send, &store, stop());
     reconcile(supervisor, refresh, &store, stop());
     reconcile(supervisor, duty, &store, stop());
+    //    At night: failure models are trained, every unit is forecast, and alerts follow as from the watch.
+    reconcile(supervisor, forecasts, &store, stop());
     let retention = config.hub.retention();
     reconcile(supervisor, Prune { journal, store: store.clone(), retention, clock }, &store, stop());
 

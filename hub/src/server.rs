@@ -1,6 +1,10 @@
 //! Brings a hub up: opens journal and store, then hands every part to [`crate::pipeline`].
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use anyhow::{Context as _, anyhow};
 use axum::Router;
@@ -20,6 +24,7 @@ use crate::{
     config::{Config, EnrolmentConfig, LoadedProfile},
     emergency::{DutyBook, Emergency, RefreshDuty},
     enrolment::Enrolment,
+    forecasts::nightly::Forecasts,
     health::{self, Status},
     passes::{Reconciler as _, directory::RefreshDirectory},
     pipeline,
@@ -50,6 +55,8 @@ pub struct Parts {
     pub duty: RefreshDuty,
     /// Helps people in danger while the database is away.
     pub emergency: Emergency,
+    /// Forecasts failures at night.
+    pub forecasts: Forecasts,
     /// Registers unknown devices.
     pub enrolment: Option<Enrolment>,
     /// The embedded broker.
@@ -144,6 +151,16 @@ impl Hub {
             Some(settings) => Some(enrolment(settings, &store, &clock).await?),
             None => None,
         };
+        let (notes, noted) = watch::channel(Vec::new());
+        let forecasts = Forecasts {
+            store: store.clone(),
+            clock: clock.clone(),
+            profiles: profiles.iter().map(|loaded| loaded.profile.clone()).collect(),
+            config: config.forecasts.clone(),
+            notes,
+            stop: shutdown.child_token(),
+            done: Mutex::default(),
+        };
         let watch = Watch {
             journal: journal.clone(),
             store: store.clone(),
@@ -165,7 +182,8 @@ impl Hub {
         };
         let mqtt = front_door.as_ref().map(FrontDoor::local_addr);
         let web = listener.local_addr().context("asking for the address of the web server")?;
-        let (status, system) = Status::new(journal.clone(), store.clone(), clock.clone());
+        let (mut status, system) = Status::new(journal.clone(), store.clone(), clock.clone());
+        status.add_notes(noted);
         let board = BoardState {
             store: store.clone(),
             clock: clock.clone(),
@@ -197,6 +215,7 @@ impl Hub {
             refresh,
             duty,
             emergency,
+            forecasts,
             enrolment,
             front_door,
             web: Web { listener, router },

@@ -8,6 +8,7 @@ pub mod devices;
 pub mod export;
 pub mod lab;
 pub mod machines;
+pub mod models;
 pub mod organisation;
 pub mod outages;
 pub mod quiet;

@@ -15,7 +15,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use journal::{Journal, Offset};
 use metrics::{counter, gauge, histogram};
-use model::{AlertChange, AlertId, Body, Clock, Directory, Entry, Lane, Localised, Timestamp};
+use model::{AlertChange, AlertId, Body, Clock, Directory, Entry, Lane, Localised, Timestamp, profile::FAILURE_RISK};
 use order::{Taken, Trail, Waiting, in_order};
 use predict::Predictor;
 use rules::Engine;
@@ -279,7 +279,12 @@ impl Watch {
         let standing: HashSet<AlertId> =
             state.rules.standing().chain(state.predictor.standing()).map(|alert| alert.id).collect();
         let now = self.clock.now();
-        for mut alert in open.into_iter().filter(|alert| !standing.contains(&alert.id)) {
+        // Risks of failure are raised and ended by the nightly pass, for profiles that name their failures.
+        let forecast = |alert: &model::Alert| {
+            alert.rule.as_str() == FAILURE_RISK
+                && self.profiles.iter().any(|own| own.profile.id == alert.profile && own.profile.failures.is_some())
+        };
+        for mut alert in open.into_iter().filter(|alert| !standing.contains(&alert.id) && !forecast(alert)) {
             if alert.life_safety {
                 // Nobody said that the person is out: only people can end it now.
                 warn!(alert.id = %alert.id, device.id = %alert.device, "no rule holds this life-safety alert any more; it stays open until people end it");

@@ -3,6 +3,7 @@
 //! [`Profile::parse`] checks everything that needs no expression compiler: names, units, ranges, durations and
 //! references. The `rules` crate compiles the expressions and checks them against the channels.
 
+mod failures;
 mod load;
 mod overrides;
 mod raw;
@@ -13,6 +14,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
+pub use failures::{FAILURE_RISK, Failures, threshold};
 pub use load::did_you_mean;
 pub use safety::Refusal;
 
@@ -71,6 +73,8 @@ pub struct Profile {
     pub detectors: Vec<Detector>,
     /// Trends to extrapolate.
     pub forecasts: Vec<Forecast>,
+    /// What failure models learn to foresee; `None`: nothing.
+    pub failures: Option<Failures>,
     /// How to repair what is found.
     pub runbooks: Vec<Runbook>,
     /// Commands that may be sent down.

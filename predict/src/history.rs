@@ -7,13 +7,16 @@
 //! # Memory
 //! Bounded a unit: sums that fade, and the times of at most [`unit::RECENT`] failures.
 
+mod channel;
 mod columns;
 mod decay;
 mod fleet;
+mod incidents;
 mod unit;
 
 pub use columns::{Feature, Shape};
-pub use fleet::{Fleet, Happening, HistoryError, Known, Schema, UnitInfo};
+pub use fleet::{Fleet, Happening, HistoryError, Known, Measurement, Schema, UnitInfo};
+pub use incidents::{History, Incident};
 pub use unit::{RECENT, SEEN_DAYS, State};
 
 /// Microseconds a day.

@@ -2,15 +2,19 @@
 //! and the scorecard.
 
 mod artefact;
+mod contest;
 pub mod level;
 mod model;
 mod naive;
 mod reading;
 mod samples;
 mod scorecard;
+mod stated;
 
 pub use artefact::{ArtefactError, FORMAT};
+pub use contest::{Contest, DRIFT_DAYS, Drift, Score, Verdict, corrected, spans};
 pub use model::{Chosen, Judgement, RiskModel, Split, TrainError, TrainOptions};
 pub use naive::naive_share;
 pub use samples::{Sample, Samples, longest_silence};
-pub use scorecard::{CalibrationRow, Card, Figures, Forecast, Interval, RiskScorecard, alert_top_share};
+pub use scorecard::{CalibrationRow, Card, Figures, Forecast, Interval, RiskScorecard, alert_top_share, calibration};
+pub use stated::{NoScore, Stated};

@@ -19,6 +19,7 @@ fn schema(groups: &[&str]) -> Schema {
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
         kinds: vec!["callback".to_owned(), "inspection".to_owned()],
         tags: vec!["outdoor".to_owned()],
+        ..Schema::default()
     }
 }
 
@@ -169,6 +170,24 @@ fn too_little_to_learn_from_is_said_and_no_model_is_made() {
     let young = samples(20, &history(20, 29, 0, 1), 29);
     assert!(young.rows.is_empty(), "29 days of history earn no score");
     assert!(RiskModel::train(&young, split(20, 29), &options()).is_err());
+}
+
+#[test]
+fn a_training_tells_how_far_it_is_and_ends_when_told() {
+    let samples = samples(40, &history(40, 150, 0, 1), 149);
+    let mut told = Vec::new();
+    let watched = RiskModel::train_watched(&samples, split(110, 149), &options(), &mut |done| {
+        told.push(done);
+        true
+    });
+    assert_eq!(watched.unwrap(), RiskModel::train(&samples, split(110, 149), &options()).unwrap());
+    assert!(told.is_sorted() && told.len() > 100 && told.iter().all(|done| (0.0..=1.0).contains(done)));
+    let mut asked = 0;
+    let stopped = RiskModel::train_watched(&samples, split(110, 149), &options(), &mut |_| {
+        asked += 1;
+        asked < 5
+    });
+    assert_eq!((stopped.unwrap_err(), asked), (TrainError::Learn(LearnError::Stopped), 5));
 }
 
 #[test]

@@ -246,7 +246,7 @@ impl<'a> Work<'a> {
     /// Notes that an alert was raised.
     pub(crate) async fn raise(&mut self, alert: &Alert, ticket: TicketId) -> Result<()> {
         self.around.raised(&mut self.tx, alert, ticket).await?;
-        self.pending.raise(alert, ticket)
+        self.pending.raise(alert, ticket, self.now)
     }
 
     /// Looks again at the tickets that were held back by what has cleared here.
@@ -284,7 +284,7 @@ impl<'a> Work<'a> {
 
     pub(crate) fn clear(&mut self, alert: &Alert) -> Result<()> {
         self.around.cleared(alert);
-        self.pending.clear(alert, alert.cleared_at.unwrap_or(self.now))
+        self.pending.clear(alert, alert.cleared_at.unwrap_or(self.now), self.now)
     }
 
     /// Lets an event happen to a ticket, and writes what follows.

@@ -19,6 +19,8 @@ mod devices;
 mod emergency;
 mod error;
 mod events;
+mod failures;
+mod forecasts;
 mod migrate;
 mod open;
 mod orgs;
@@ -60,6 +62,8 @@ pub use devices::{DeviceFilter, DeviceState, DeviceSummary};
 pub use emergency::{EmergencyNote, EmergencyStep};
 pub use error::StoreError;
 pub use events::DeviceEvent;
+pub use failures::{ChannelDay, FailureHistory, IncidentKind, StoredIncident};
+pub use forecasts::{FailureForecast, ForecastMethod, ForecastOutcome, ModelState, NewModel, StoredModel};
 pub use open::{DeskSettings, StoreConfig};
 pub use orgs::NewSite;
 pub use outbox::{About, Claim, NewAnswer, content};
@@ -121,6 +125,8 @@ pub fn statements() -> Vec<(&'static str, &'static str, Sql)> {
         ("devices", devices::STATEMENTS),
         ("emergency", emergency::STATEMENTS),
         ("events", events::STATEMENTS),
+        ("failures", failures::STATEMENTS),
+        ("forecasts", forecasts::STATEMENTS),
         ("orgs", orgs::STATEMENTS),
         ("outbox", outbox::STATEMENTS),
         ("pending", pending::STATEMENTS),

@@ -25,6 +25,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../migrations/postgres/0003_reject_counts.sql"),
         include_str!("../migrations/sqlite/0003_reject_counts.sql"),
     ),
+    (
+        4,
+        "forecasts",
+        include_str!("../migrations/postgres/0004_forecasts.sql"),
+        include_str!("../migrations/sqlite/0004_forecasts.sql"),
+    ),
 ];
 
 fn migrator(text: fn(&'static (i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {

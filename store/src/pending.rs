@@ -21,12 +21,13 @@ statements! {
         INSERT INTO ticket_timeline (ticket, seq, at, actor, what)
         SELECT unhex(value->>0), value->>1, value->>2, value->>3, value->>4 FROM json_each($1)");
     ALERTS = each("
-        INSERT INTO alerts (id, ticket, org, device, rule, raised_at, cleared_at, body)
+        INSERT INTO alerts (id, ticket, org, device, rule, raised_at, cleared_at, body, raised_known_at, cleared_known_at)
         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[],
-            $7::timestamptz[], $8::text[])",
+            $7::timestamptz[], $8::text[], $9::timestamptz[], $10::timestamptz[])",
         "
-        INSERT INTO alerts (id, ticket, org, device, rule, raised_at, cleared_at, body)
-        SELECT unhex(value->>0), unhex(value->>1), unhex(value->>2), value->>3, value->>4, value->>5, value->>6, value->>7
+        INSERT INTO alerts (id, ticket, org, device, rule, raised_at, cleared_at, body, raised_known_at, cleared_known_at)
+        SELECT unhex(value->>0), unhex(value->>1), unhex(value->>2), value->>3, value->>4, value->>5, value->>6, value->>7,
+            value->>8, value->>9
         FROM json_each($1)");
     CHANGE = each("
         UPDATE alerts AS a SET body = u.body
@@ -35,10 +36,11 @@ statements! {
         UPDATE alerts AS a SET body = u.value->>1
         FROM json_each($1) AS u WHERE a.id = unhex(u.value->>0) AND a.cleared_at IS NULL");
     CLEAR = each("
-        UPDATE alerts AS a SET cleared_at = u.cleared_at, body = u.body
-        FROM unnest($1::uuid[], $2::timestamptz[], $3::text[]) AS u (id, cleared_at, body) WHERE a.id = u.id",
+        UPDATE alerts AS a SET cleared_at = u.cleared_at, body = u.body, cleared_known_at = u.known_at
+        FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::timestamptz[]) AS u (id, cleared_at, body, known_at)
+        WHERE a.id = u.id",
         "
-        UPDATE alerts AS a SET cleared_at = u.value->>1, body = u.value->>2
+        UPDATE alerts AS a SET cleared_at = u.value->>1, body = u.value->>2, cleared_known_at = u.value->>3
         FROM json_each($1) AS u WHERE a.id = unhex(u.value->>0)");
     OWE = each("
         INSERT INTO outbox (id, org, ticket, dedup_key, person, affected, channel, address, language, purpose, priority,
@@ -79,6 +81,17 @@ struct Raised {
     raised_at: Timestamp,
     cleared_at: Option<Timestamp>,
     body: String,
+    /// When the hub learnt of it, and of its end.
+    raised_known_at: Timestamp,
+    cleared_known_at: Option<Timestamp>,
+}
+
+/// An alert that ended, and when the hub learnt of that.
+struct Cleared {
+    id: AlertId,
+    at: Timestamp,
+    body: String,
+    known_at: Timestamp,
 }
 
 /// The rows gathered so far.
@@ -87,7 +100,7 @@ pub(crate) struct Pending {
     lines: Vec<Line>,
     raised: Vec<Raised>,
     changed: BTreeMap<AlertId, String>,
-    cleared: Vec<(AlertId, Timestamp, String)>,
+    cleared: Vec<Cleared>,
     messages: Vec<NewMessage>,
 }
 
@@ -98,7 +111,7 @@ impl Pending {
         Ok(())
     }
 
-    pub(crate) fn raise(&mut self, alert: &Alert, ticket: TicketId) -> Result<()> {
+    pub(crate) fn raise(&mut self, alert: &Alert, ticket: TicketId, now: Timestamp) -> Result<()> {
         self.raised.push(Raised {
             id: alert.id,
             ticket,
@@ -108,15 +121,19 @@ impl Pending {
             raised_at: alert.raised_at,
             cleared_at: None,
             body: document("alert", alert)?,
+            raised_known_at: now,
+            cleared_known_at: None,
         });
         Ok(())
     }
 
-    pub(crate) fn clear(&mut self, alert: &Alert, at: Timestamp) -> Result<()> {
+    pub(crate) fn clear(&mut self, alert: &Alert, at: Timestamp, now: Timestamp) -> Result<()> {
         let body = document("alert", alert)?;
         match self.raised.iter_mut().rev().find(|raised| raised.id == alert.id) {
-            Some(raised) => (raised.cleared_at, raised.body) = (Some(at), body),
-            None => self.cleared.push((alert.id, at, body)),
+            Some(raised) => {
+                (raised.cleared_at, raised.body, raised.cleared_known_at) = (Some(at), body, Some(now));
+            }
+            None => self.cleared.push(Cleared { id: alert.id, at, body, known_at: now }),
         }
         Ok(())
     }
@@ -177,6 +194,8 @@ impl Pending {
             Column::Times(raised.iter().map(|alert| Some(at(alert.raised_at))).collect()),
             Column::Times(raised.iter().map(|alert| alert.cleared_at.map(at)).collect()),
             Column::Texts(raised.iter().map(|alert| Some(alert.body.clone())).collect()),
+            Column::Times(raised.iter().map(|alert| Some(at(alert.raised_known_at))).collect()),
+            Column::Times(raised.iter().map(|alert| alert.cleared_known_at.map(at)).collect()),
         ];
         bulk::write(tx, "raising alerts", ALERTS, raised.len(), &columns).await?;
         let changed = std::mem::take(&mut self.changed);
@@ -188,11 +207,12 @@ impl Pending {
         bulk::write(tx, "changing alerts", CHANGE, rows, &columns).await?;
         let cleared = std::mem::take(&mut self.cleared);
         let columns = [
-            Column::Ids(cleared.iter().map(|(id, ..)| Some(id.0)).collect()),
-            Column::Times(cleared.iter().map(|(_, time, _)| Some(DbTime::from(*time))).collect()),
-            Column::Texts(cleared.into_iter().map(|(.., body)| Some(body)).collect()),
+            Column::Ids(cleared.iter().map(|alert| Some(alert.id.0)).collect()),
+            Column::Times(cleared.iter().map(|alert| Some(DbTime::from(alert.at))).collect()),
+            Column::Texts(cleared.iter().map(|alert| Some(alert.body.clone())).collect()),
+            Column::Times(cleared.iter().map(|alert| Some(at(alert.known_at))).collect()),
         ];
-        let rows = if let Column::Ids(ids) = &columns[0] { ids.len() } else { 0 };
+        let rows = cleared.len();
         bulk::write(tx, "clearing alerts", CLEAR, rows, &columns).await.map(drop)
     }
 

@@ -19,6 +19,7 @@ statements! {
             WHERE place > $1)");
     SESSIONS = both("DELETE FROM sessions WHERE expires_at < $1");
     LOGIN_LINKS = both("DELETE FROM login_links WHERE expires_at < $1");
+    CHANNEL_DAYS = both("DELETE FROM channel_days WHERE ended_at < $1");
     FLAPS = both("DELETE FROM flaps WHERE at < $1");
     // Reports that no attempt ever claimed; claimed ones stay as proof.
     REPORTS = both("
@@ -28,6 +29,8 @@ statements! {
 
 /// After so long without a raise nothing is left of a flapping condition's score.
 const QUIET_FLAPS: Duration = Duration::from_secs(7 * 86_400);
+/// Failure models learn from two years at the most.
+const OLD_CHANNEL_DAYS: Duration = Duration::from_secs(800 * 86_400);
 /// How long a delivery report waits for its attempt to be recorded.
 const UNCLAIMED_REPORTS: Duration = Duration::from_secs(7 * 86_400);
 
@@ -45,6 +48,7 @@ impl Store {
         removed += execute!(write, what, SESSIONS, at(now))?;
         removed += execute!(write, what, LOGIN_LINKS, at(now))?;
         removed += execute!(write, what, FLAPS, at(now - QUIET_FLAPS))?;
+        removed += execute!(write, what, CHANNEL_DAYS, at(now - OLD_CHANNEL_DAYS))?;
         removed += execute!(write, what, REPORTS, at(now - UNCLAIMED_REPORTS))?;
         removed += self.prune_readings(retention, now).await?;
         Ok(removed)

@@ -77,6 +77,7 @@ fn profile(id: &str, channels: &[&str]) -> Profile {
         rules: Vec::new(),
         detectors: Vec::new(),
         forecasts: Vec::new(),
+        failures: None,
         runbooks: Vec::new(),
         commands: Vec::new(),
     }

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod devices;
+mod forecasts;
 mod organisation;
 mod silences;
 mod tickets;
@@ -18,6 +19,7 @@ pub use devices::{
     ChannelView, CommandKindView, CommandList, CommandRequest, CommandView, DeviceDetail, DeviceList, DeviceSummary,
     EventView, LatestView, Points, Readings, ReadingsKind, RuleView,
 };
+pub use forecasts::{CalibrationView, ModelView, ScoreView, ScorecardList, ScorecardView};
 pub use organisation::{
     PersonList, PersonView, ReceiverView, RejectList, RejectView, RejectingDevice, SiteList, SiteView,
 };

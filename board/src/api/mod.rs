@@ -6,6 +6,7 @@ pub(crate) mod devices;
 pub mod dto;
 pub(crate) mod error;
 pub(crate) mod extract;
+pub(crate) mod forecasts;
 pub(crate) mod lifts;
 pub(crate) mod openapi;
 pub(crate) mod people;

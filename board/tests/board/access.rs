@@ -41,6 +41,7 @@ fn sample(board: &TestBoard, care: &str, silence_id: &str, route: &RouteInfo) ->
             | "/api/v1/me"
             | "/api/v1/tickets"
             | "/api/v1/devices"
+            | "/api/v1/forecasts/scorecard"
             | "/api/v1/silences"
             | "/api/v1/sites",
         )

@@ -72,6 +72,12 @@ life_safety = true
 event = { codes = ["alarm_button"] }
 runbook = "release"
 
+[failures]
+rules = ["entrapment"]
+horizons = ["1d"]
+miss_cost = 3.0
+visit_cost = 1.0
+
 [[runbooks]]
 id = "release"
 title = { en = "Release a person", zh = "解救被困人员" }

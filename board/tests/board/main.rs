@@ -6,6 +6,7 @@ mod access;
 mod care;
 mod devices;
 mod fixture;
+mod forecasts;
 mod login;
 mod shape;
 mod silences;

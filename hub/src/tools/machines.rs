@@ -46,7 +46,7 @@ pub fn load(dir: &Path) -> anyhow::Result<OutageLog> {
     kinds.sort();
     kinds.dedup();
     let tags = AGES.map(|age| format!("age_{age}")).into();
-    let mut fleet = Fleet::new(Schema { groups: groups.clone(), kinds: kinds.clone(), tags })?;
+    let mut fleet = Fleet::new(Schema { groups: groups.clone(), kinds: kinds.clone(), tags, ..Schema::default() })?;
     let mut numbers = HashMap::new();
     for (place, [machine, model, age]) in machines {
         let age: f64 = age.parse().with_context(|| place.clone())?;

@@ -76,7 +76,12 @@ pub fn load(dir: &Path) -> anyhow::Result<OutageLog> {
     groups.sort_by_key(|group| {
         std::cmp::Reverse(units.iter().filter(|unit| unit.unit_type.to_lowercase() == *group).count())
     });
-    let schema = Schema { groups, kinds: KINDS.map(str::to_owned).into(), tags: TAGS.map(str::to_owned).into() };
+    let schema = Schema {
+        groups,
+        kinds: KINDS.map(str::to_owned).into(),
+        tags: TAGS.map(str::to_owned).into(),
+        ..Schema::default()
+    };
     let mut fleet = Fleet::new(schema.clone())?;
     let mut numbers = HashMap::new();
     for unit in units {

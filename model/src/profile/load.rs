@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::{Located, Profile, ProfileError, raw::RawFile};
 use crate::{RuleId, text};
 use declared::{channels, derived, events, runbooks};
-use watched::Names;
+pub(super) use watched::Names;
 
 /// The longest a profile file may be, in bytes.
 const MAX_FILE: usize = 1 << 20;
@@ -64,7 +64,7 @@ impl Profile {
         let events = events(&source, raw.events)?;
         let runbooks = runbooks(&source, raw.runbooks)?;
         let names = Names { source: &source, channels: &channels, events: &events, runbooks: &runbooks };
-        let mut seen = HashSet::new();
+        let mut seen: HashSet<RuleId> = RuleId::new(super::FAILURE_RISK).into_iter().collect();
         let mut unique = |id: &RuleId, offset: usize| {
             if seen.insert(id.clone()) {
                 Ok(())
@@ -92,6 +92,8 @@ impl Profile {
             unique(&forecast.as_ref().id, forecast.span().start)?;
             forecasts.push(names.forecast(forecast)?);
         }
+        let own: Vec<RuleId> = rules.iter().map(|rule| rule.id.clone()).collect();
+        let failures = raw.failures.map(|raw| super::failures::load(&names, &own, raw)).transpose()?;
         let commands = commanded::commands(&source, &names, raw.commands)?;
         Ok(Self {
             id: raw.profile.id,
@@ -107,6 +109,7 @@ impl Profile {
             overrides,
             detectors,
             forecasts,
+            failures,
             runbooks,
             commands,
         })

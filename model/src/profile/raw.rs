@@ -28,6 +28,7 @@ pub(super) struct RawFile {
     pub(super) forecasts: Vec<Spanned<RawForecast>>,
     #[serde(default)]
     pub(super) runbooks: Vec<Spanned<RawRunbook>>,
+    pub(super) failures: Option<Spanned<super::failures::RawFailures>>,
     #[serde(default)]
     pub(super) commands: Vec<Spanned<RawCommand>>,
 }

@@ -54,7 +54,8 @@ impl Sink {
         if let Some(features) = &mut self.features {
             features.push(Feature { name: name(), unit: unit.to_owned(), shape, by_group: false });
         }
-        self.values.push(value as f32);
+        let value = value as f32;
+        self.values.push(if value.is_finite() { value } else { f32::NAN });
     }
 
     /// The same, for what groups may differ in.
@@ -89,6 +90,11 @@ pub(super) fn write(sink: &mut Sink, schema: &Schema, info: &UnitInfo, unit: &Un
     }
     for (name, tag) in schema.tags.iter().zip(&info.tags) {
         sink.put(|| format!("tag.{name}"), "1", Shape::Flag, f64::from(u8::from(*tag)));
+    }
+    for (level, name) in unit.levels.iter().zip(&schema.channels) {
+        let departure = or_missing(level.departure(now));
+        sink.core(|| format!("channel.{name}.departure"), "1", Shape::Level, departure);
+        sink.put(|| format!("channel.{name}.silent"), "d", Shape::Since, or_missing(level.silent(now)));
     }
     let weekday = (now.div_euclid(super::DAY) + 3).rem_euclid(7);
     sink.core(|| "weekday".to_owned(), "1", Shape::Weekday, weekday as f64);

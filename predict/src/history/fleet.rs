@@ -22,6 +22,8 @@ pub struct Schema {
     pub kinds: Vec<String>,
     /// Properties a unit has or not.
     pub tags: Vec<String>,
+    /// Channels whose daily means are compared with the unit's own usual level.
+    pub channels: Vec<String>,
 }
 
 /// What stays the same about a unit.
@@ -50,6 +52,19 @@ pub struct Happening {
     pub state: State,
 }
 
+/// The mean of a unit's channel over a day.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measurement {
+    /// The unit.
+    pub unit: usize,
+    /// The channel, by position in the schema.
+    pub channel: usize,
+    /// When the day ended.
+    pub at: Timestamp,
+    /// The mean.
+    pub mean: f64,
+}
+
 /// What does not fit a history.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryError {
@@ -67,6 +82,14 @@ pub enum HistoryError {
         /// The moment.
         now: Timestamp,
         /// The latest time taken.
+        latest: Timestamp,
+    },
+    /// A moment to score at is not later than the one before: the same day twice would count twice.
+    #[error("the moment {now} does not follow {latest}: each day is scored once, in order of time")]
+    Moment {
+        /// The moment.
+        now: Timestamp,
+        /// The moment before it.
         latest: Timestamp,
     },
     /// There is no such unit or group, or tags are missing.
@@ -160,7 +183,7 @@ impl Fleet {
             *self.known_places.entry(key).or_insert(next)
         });
         self.places.push(places);
-        self.units.push(Unit::new(self.schema.kinds.len()));
+        self.units.push(Unit::new(self.schema.kinds.len(), self.schema.channels.len()));
         self.infos.push(info);
         Ok(self.units.len() - 1)
     }
@@ -192,6 +215,24 @@ impl Fleet {
             .ok_or_else(|| HistoryError::Stranger(format!("number {}", happening.unit)))?;
         self.latest = at;
         unit.enter(at, happening.state);
+        Ok(())
+    }
+
+    /// Takes the mean of a channel over a day that has ended, in order of time over the whole fleet.
+    ///
+    /// # Errors
+    /// [`HistoryError`] if it is late or its unit or channel unknown; nothing is changed then.
+    pub fn measure(&mut self, measured: &Measurement) -> Result<(), HistoryError> {
+        let at = measured.at.as_micros();
+        if at < self.latest {
+            return Err(HistoryError::Late { at: measured.at, latest: Timestamp::from_micros(self.latest) });
+        }
+        let unit = self.units.get_mut(measured.unit);
+        let level = unit
+            .and_then(|unit| unit.levels.get_mut(measured.channel))
+            .ok_or_else(|| HistoryError::Stranger(format!("number {}, channel {}", measured.unit, measured.channel)))?;
+        self.latest = at;
+        level.take(at, measured.mean);
         Ok(())
     }
 
@@ -228,7 +269,7 @@ impl Fleet {
         };
         let mut sink = Sink { features: Some(Vec::new()), values: Vec::new() };
         let peers = Peers::of(&[Sums::default(); 4], &Sums::default());
-        columns::write(&mut sink, schema, &info, &Unit::new(schema.kinds.len()), &peers, 0);
+        columns::write(&mut sink, schema, &info, &Unit::new(schema.kinds.len(), schema.channels.len()), &peers, 0);
         sink.features.unwrap_or_default()
     }
 
@@ -308,6 +349,7 @@ mod tests {
             groups: vec!["lift".to_owned(), "escalator".to_owned()],
             kinds: vec!["callback".to_owned(), "inspection".to_owned()],
             tags: vec!["outdoor".to_owned()],
+            channels: Vec::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{DAY, days, decay::Fading};
+use super::{DAY, channel::Level, days, decay::Fading};
 
 /// Half-lives of the failure counts, days.
 pub(super) const FAILURE_HALF_LIVES: [f64; 8] = [0.25, 1.0, 3.0, 7.0, 14.0, 30.0, 90.0, 365.0];
@@ -85,10 +85,12 @@ pub(super) struct Unit {
     pub(super) bands: [Fading; 3],
     pub(super) weekend: Fading,
     pub(super) failure_days: Fading,
+    /// Of the schema's channels.
+    pub(super) levels: Vec<Level>,
 }
 
 impl Unit {
-    pub(super) fn new(kinds: usize) -> Self {
+    pub(super) fn new(kinds: usize, channels: usize) -> Self {
         Self {
             first: None,
             state: State::Unknown,
@@ -109,10 +111,15 @@ impl Unit {
             bands: Default::default(),
             weekend: Fading::default(),
             failure_days: Fading::default(),
+            levels: vec![Level::default(); channels],
         }
     }
 
     pub(super) fn enter(&mut self, at: i64, state: State) {
+        // The same row twice, as in a day that was delivered twice, is one change of state.
+        if self.first.is_some() && (self.since, self.state) == (at, state) {
+            return;
+        }
         self.first.get_or_insert(at);
         self.leave(at);
         match state {
@@ -122,14 +129,16 @@ impl Unit {
                 }
             }
             State::Down { broken, failure, kinds } => {
-                if failure {
+                if failure && (self.recent.back() != Some(&at) || self.last_kinds != kinds) {
                     self.last_kinds = kinds;
                     self.fail(at);
                 }
                 if !broken && self.state == State::Up {
                     self.last_off = Some(at);
                 }
-                for (n, kind) in self.kinds.iter_mut().enumerate().filter(|(n, _)| kinds >> n & 1 == 1) {
+                let named = |n: &usize| kinds >> n & 1 == 1;
+                for (n, kind) in self.kinds.iter_mut().enumerate().filter(|(n, kind)| named(n) && kind.last != Some(at))
+                {
                     debug_assert!(n < 32);
                     kind.last = Some(at);
                     for (count, half_life) in kind.counts.iter_mut().zip(KIND_HALF_LIVES) {

@@ -102,6 +102,19 @@ impl Boosted {
     /// # Errors
     /// [`LearnError`] if there are fewer rows than two leaves take, no column varies, or labels are not one a row.
     pub fn fit(table: &Table, labels: &[f32], options: &BoostOptions) -> Result<Self, LearnError> {
+        Self::fit_watched(table, labels, options, &mut || true)
+    }
+
+    /// The same; `watch` is asked after every tree and may take its time. The training ends when it says false.
+    ///
+    /// # Errors
+    /// As [`Boosted::fit`], and [`LearnError::Stopped`].
+    pub fn fit_watched(
+        table: &Table,
+        labels: &[f32],
+        options: &BoostOptions,
+        watch: &mut dyn FnMut() -> bool,
+    ) -> Result<Self, LearnError> {
         let rows = table.rows();
         if labels.len() != rows {
             return Err(LearnError::Shape { rows, columns: table.columns(), labels: labels.len() });
@@ -136,6 +149,9 @@ impl Boosted {
                 *score += f64::from(tree.predict(table.row(n)));
             }
             trees.push(tree);
+            if !watch() {
+                return Err(LearnError::Stopped);
+            }
         }
         Ok(Self { columns: table.columns(), base, trees })
     }

@@ -27,6 +27,9 @@ pub enum LearnError {
         /// The rows there are.
         rows: usize,
     },
+    /// Whoever watches the training stopped it.
+    #[error("the training was stopped")]
+    Stopped,
     /// Rows and labels are not of one number, or rows not of one length.
     #[error("{labels} labels for {rows} rows of {columns} columns")]
     Shape {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The fewest failures, and the fewest quiet samples, to learn from.
-const LEAST_OUTCOMES: usize = 30;
+pub(super) const LEAST_OUTCOMES: usize = 30;
 /// The fewest units: with fewer, nothing is learnt that holds for another unit.
 const LEAST_UNITS: usize = 5;
 /// A group gets a regression of its own from so many failures on.
@@ -174,6 +174,20 @@ impl RiskModel {
     /// # Errors
     /// [`TrainError`] if there is too little to learn from; never a model that guesses.
     pub fn train(samples: &Samples, split: Split, options: &TrainOptions) -> Result<Self, TrainError> {
+        Self::train_watched(samples, split, options, &mut |_| true)
+    }
+
+    /// The same; `watch` is told after every tree what share of the work is done, and may take its time: that is how a
+    /// running hub keeps the training to its share of the processor. The training ends when it says false.
+    ///
+    /// # Errors
+    /// As [`RiskModel::train`], and [`LearnError::Stopped`].
+    pub fn train_watched(
+        samples: &Samples,
+        split: Split,
+        options: &TrainOptions,
+        watch: &mut dyn FnMut(f64) -> bool,
+    ) -> Result<Self, TrainError> {
         let columns = NaiveColumns::find(&samples.features).ok_or(TrainError::NoRule)?;
         if split.calibrate_until <= split.train_until {
             let Split { train_until, calibrate_until } = split;
@@ -183,12 +197,19 @@ impl RiskModel {
         let train = samples.positions(|sample| ends(sample.at, horizon) <= split.train_until.as_micros());
         check(samples, &train, horizon)?;
         let mut members = Vec::new();
+        let forests = FORESTS as usize + samples.groups.len();
+        let (mut grown, all) = (0usize, (LABEL_FACTORS.len() * forests * options.trees).max(1));
+        let mut watch = || {
+            grown += 1;
+            watch((grown as f64 / all as f64).min(1.0))
+        };
         for (n, factor) in LABEL_FACTORS.into_iter().enumerate() {
             let longer = horizon * factor;
             let rows = samples.positions(|sample| ends(sample.at, longer) <= split.train_until.as_micros());
             if check(samples, &rows, longer).is_ok() {
                 let seed = options.seed.wrapping_mul(100).wrapping_add(n as u64);
-                members.extend(Member::fit_all(samples, &rows, longer, &TrainOptions { seed, ..*options })?);
+                let options = TrainOptions { seed, ..*options };
+                members.extend(Member::fit_all(samples, &rows, longer, &options, &mut watch)?);
             }
         }
         let calibrate = samples.positions(|sample| {
@@ -325,6 +346,7 @@ impl Member {
         rows: &[usize],
         horizon: Duration,
         options: &TrainOptions,
+        watch: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Self>, TrainError> {
         let table = samples.table.select(rows);
         let labels: Vec<f32> =
@@ -337,11 +359,11 @@ impl Member {
             Logistic::fit(&read.select(rows), labels, options.penalty * 3.0 * rows.len() as f64)
         })?);
         let own_trees = Learner::TreesByGroup(by_group(&labels, &groups, count, |rows, labels| {
-            Boosted::fit(&table.select(rows), labels, &boosting(options, rows.len()))
+            Boosted::fit_watched(&table.select(rows), labels, &boosting(options, rows.len()), watch)
         })?);
         let forests = (0..FORESTS).map(|n| {
             let seed = options.seed.wrapping_mul(FORESTS).wrapping_add(n);
-            Boosted::fit(&table, &labels, &BoostOptions { seed, ..boosting(options, table.rows()) })
+            Boosted::fit_watched(&table, &labels, &BoostOptions { seed, ..boosting(options, table.rows()) }, watch)
         });
         let trees = Learner::Trees(forests.collect::<Result<_, _>>()?);
         Ok([regression, regressions, trees, own_trees]
@@ -373,7 +395,7 @@ fn by_group<T>(
     labels: &[f32],
     groups: &[usize],
     count: usize,
-    fit: impl Fn(&[usize], &[f32]) -> Result<T, LearnError>,
+    mut fit: impl FnMut(&[usize], &[f32]) -> Result<T, LearnError>,
 ) -> Result<Vec<Option<T>>, LearnError> {
     let mut own = Vec::with_capacity(count);
     for group in 0..count {

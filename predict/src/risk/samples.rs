@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::Timestamp;
 
 use crate::{
-    history::{Feature, Fleet, Happening, HistoryError, State},
+    history::{Feature, Fleet, Happening, HistoryError, Measurement, State},
     learn::Table,
 };
 
@@ -48,8 +48,21 @@ impl Samples {
     /// happenings and moments are in order of time.
     ///
     /// # Errors
-    /// [`HistoryError`] if they are not, or name an unknown unit.
-    pub fn walk(mut fleet: Fleet, happenings: &[Happening], moments: &[Timestamp]) -> Result<Self, HistoryError> {
+    /// [`HistoryError`] if they are not, a moment comes twice, or an unknown unit is named.
+    pub fn walk(fleet: Fleet, happenings: &[Happening], moments: &[Timestamp]) -> Result<Self, HistoryError> {
+        Self::walk_with(fleet, happenings, &[], moments)
+    }
+
+    /// The same, with daily means of channels, in order of time as well.
+    ///
+    /// # Errors
+    /// As [`Samples::walk`].
+    pub fn walk_with(
+        mut fleet: Fleet,
+        happenings: &[Happening],
+        measurements: &[Measurement],
+        moments: &[Timestamp],
+    ) -> Result<Self, HistoryError> {
         let features = Fleet::describe(fleet.schema());
         let groups = fleet.schema().groups.clone();
         let mut failures: Vec<Vec<Timestamp>> = vec![Vec::new(); fleet.units().len()];
@@ -63,9 +76,21 @@ impl Samples {
         let mut table = Table::new(features.len());
         let mut rows = Vec::new();
         let mut coming = happenings.iter().peekable();
-        for now in moments {
-            while let Some(happening) = coming.next_if(|happening| happening.at <= *now) {
-                fleet.observe(happening)?;
+        let mut measured = measurements.iter().peekable();
+        for (n, now) in moments.iter().enumerate() {
+            if let Some(latest) = n.checked_sub(1).map(|before| moments[before]).filter(|latest| latest >= now) {
+                return Err(HistoryError::Moment { now: *now, latest });
+            }
+            loop {
+                let next = coming.peek().map(|happening| happening.at).filter(|at| at <= now);
+                let due = |measured: &&Measurement| measured.at <= *now && next.is_none_or(|at| measured.at < at);
+                if let Some(measured) = measured.next_if(due) {
+                    fleet.measure(measured)?;
+                } else if let Some(happening) = coming.next_if(|happening| happening.at <= *now) {
+                    fleet.observe(happening)?;
+                } else {
+                    break;
+                }
             }
             for known in fleet.features(*now)? {
                 let own = &failures[known.unit];

@@ -210,7 +210,8 @@ impl Card {
 }
 
 /// Tenths of the forecasts in order of the probability stated.
-fn calibration(forecasts: &[Forecast]) -> Vec<CalibrationRow> {
+#[must_use]
+pub fn calibration(forecasts: &[Forecast]) -> Vec<CalibrationRow> {
     let mut sorted: Vec<&Forecast> = forecasts.iter().collect();
     sorted.sort_by(|a, b| a.probability.total_cmp(&b.probability));
     let tenth = |n: usize| n * sorted.len() / 10;

@@ -244,6 +244,7 @@ pub fn profile(extra: &[(&str, ChannelKind)]) -> Profile {
         rules: Vec::new(),
         detectors: Vec::new(),
         forecasts: Vec::new(),
+        failures: None,
         runbooks: Vec::new(),
         commands: Vec::new(),
     }

@@ -1,6 +1,7 @@
 //! One suite of behaviours, run on SQLite and on PostgreSQL.
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+mod forecasts;
 mod full_disk;
 mod harness;
 

@@ -41,6 +41,7 @@ describe("every page", () => {
       "/devices",
       "/devices/lift-3",
       "/devices/lift-1",
+      "/forecasts",
       "/rejects",
       "/system",
     ];
@@ -67,9 +68,13 @@ describe("every page", () => {
   function there(path) {
     if (path.startsWith("/tickets/")) return `article:has(a[href^="/devices/lift-"]) h1`;
     if (path.startsWith("/devices/")) return "main:has(canvas) h1";
-    return { "/": "[data-ticket]", "/devices": ".grid a", "/rejects": "tbody tr", "/system": "tbody tr" }[
-      path
-    ];
+    return {
+      "/": "[data-ticket]",
+      "/devices": ".grid a",
+      "/forecasts": "[data-scorecard]",
+      "/rejects": "tbody tr",
+      "/system": "tbody tr",
+    }[path];
   }
   /** Opens everything that is folded. */
   const unfold = (page) =>

@@ -341,6 +341,38 @@ export interface RejectPage {
     payload: string;
   }[];
 }
+export interface Score {
+  log_loss: number;
+  brier: number;
+  roc_auc: number | null;
+  pr_auc: number | null;
+  stated: number;
+}
+
+export interface Scorecard {
+  profile: string;
+  name: Text;
+  horizon: string;
+  horizon_seconds: number;
+  model: {
+    id: string;
+    state: "champion" | "challenger";
+    method: "model" | "naive_rule" | null;
+    trained_at: string;
+    promoted_at: string | null;
+  } | null;
+  last_made_at: string | null;
+  open: number;
+  forecasts: number;
+  failures: number;
+  base_rate: number;
+  alerts: number;
+  right_alerts: number;
+  liftline: Score;
+  naive: Score;
+  calibration: { forecasts: number; stated: number; observed: number }[];
+}
+
 export interface System {
   journal: { lane: string; head: number; lag: number; bytes: number }[];
   recorder_lag: number;

@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// What rules, detectors and forecasts may refer to.
-pub(super) struct Names<'a> {
-    pub(super) source: &'a Source<'a>,
+pub(in crate::profile) struct Names<'a> {
+    pub(in crate::profile) source: &'a Source<'a>,
     pub(super) channels: &'a [Channel],
     pub(super) events: &'a [EventKind],
     pub(super) runbooks: &'a [Runbook],
@@ -33,7 +33,7 @@ impl Names<'_> {
         })
     }
 
-    fn number_channel(&self, name: &Spanned<String>) -> Result<ChannelId, ProfileError> {
+    pub(in crate::profile) fn number_channel(&self, name: &Spanned<String>) -> Result<ChannelId, ProfileError> {
         let channel = self.channel(name)?;
         match channel.kind {
             ChannelKind::Number { .. } => Ok(channel.id.clone()),
@@ -45,7 +45,7 @@ impl Names<'_> {
         }
     }
 
-    fn event(&self, code: &Spanned<String>) -> Result<String, ProfileError> {
+    pub(in crate::profile) fn event(&self, code: &Spanned<String>) -> Result<String, ProfileError> {
         if self.events.iter().any(|event| event.code == *code.as_ref()) {
             return Ok(code.as_ref().clone());
         }
@@ -57,7 +57,10 @@ impl Names<'_> {
         ))
     }
 
-    fn runbook(&self, id: Option<Spanned<RunbookId>>) -> Result<Option<RunbookId>, ProfileError> {
+    pub(in crate::profile) fn runbook(
+        &self,
+        id: Option<Spanned<RunbookId>>,
+    ) -> Result<Option<RunbookId>, ProfileError> {
         let Some(id) = id else { return Ok(None) };
         if self.runbooks.iter().any(|runbook| runbook.id == *id.as_ref()) {
             return Ok(Some(id.into_inner()));

@@ -1,0 +1,147 @@
+//! The store's history of a profile's units as failure models read it. There is one path: training and forecasting both
+//! load it here and take samples from it (docs/adr/0022).
+
+use std::{collections::HashMap, time::Duration};
+
+use anyhow::Context as _;
+use model::{Device, Profile, Timestamp, profile::Failures};
+use predict::history::{Fleet, History, Incident, Measurement, SEEN_DAYS, Schema, State, UnitInfo};
+use store::{ChannelDay, IncidentKind, Series, Store};
+
+const DAY: Duration = Duration::from_hours(24);
+/// How far back samples go, days.
+const LONGEST: u64 = 730;
+/// How many days of a channel are looked up when its means were never kept.
+const FIRST_DAYS: u32 = 35;
+/// The most samples: beyond that days are left out evenly, which bounds the memory of a training (about 0.5 KiB each).
+const MAX_SAMPLES: usize = 300_000;
+
+/// What is known of a profile's units up to a moment.
+pub struct Known {
+    /// As models read it.
+    pub history: History,
+    /// The devices, in the order of the units.
+    pub devices: Vec<Device>,
+    /// Up to when.
+    pub until: Timestamp,
+}
+
+impl Known {
+    /// The days to take samples at, the last one at the moment itself.
+    #[must_use]
+    pub fn moments(&self) -> Vec<Timestamp> {
+        let Some(first) = self.history.happenings.first() else { return vec![self.until] };
+        let days = (self.until.since(first.at).as_secs() / DAY.as_secs()).min(LONGEST);
+        let seen = SEEN_DAYS as u64;
+        let units = self.devices.len().max(1);
+        let most = (MAX_SAMPLES / units).max(100) as u64;
+        let step = days.saturating_sub(seen).div_ceil(most).max(1);
+        // Not in whole weeks: every weekday is to be seen.
+        let step = if step.is_multiple_of(7) { step + 1 } else { step };
+        let back = (0..=days.saturating_sub(seen)).step_by(usize::try_from(step).unwrap_or(1));
+        let mut moments: Vec<Timestamp> =
+            back.map(|day| self.until - Duration::from_secs(day * DAY.as_secs())).collect();
+        moments.reverse();
+        moments
+    }
+
+    /// When each unit failed, in order of time.
+    #[must_use]
+    pub fn failures(&self) -> Vec<Vec<Timestamp>> {
+        let mut all = vec![Vec::new(); self.devices.len()];
+        for happening in &self.history.happenings {
+            if matches!(happening.state, State::Down { failure: true, .. }) {
+                all[happening.unit].push(happening.at);
+            }
+        }
+        all
+    }
+}
+
+/// What units of the profile are told apart by: one group, the sources of failures as kinds, and channels.
+fn schema(profile: &Profile, failures: &Failures) -> (Schema, HashMap<IncidentKind, u32>) {
+    let kinds = failures.rules.iter().cloned().map(|rule| (format!("rule.{rule}"), IncidentKind::Rule(rule)));
+    let kinds =
+        kinds.chain(failures.events.iter().cloned().map(|code| (format!("event.{code}"), IncidentKind::Event(code))));
+    let kinds =
+        kinds.chain(failures.tickets.iter().map(|kind| (format!("ticket.{kind}"), IncidentKind::Ticket(*kind))));
+    let (names, kinds): (Vec<String>, Vec<IncidentKind>) =
+        kinds.chain([("visit".to_owned(), IncidentKind::Visit)]).unzip();
+    let channels = failures.channels.iter().map(ToString::to_string).collect();
+    let schema = Schema { groups: vec![profile.id.to_string()], kinds: names, tags: Vec::new(), channels };
+    (schema, kinds.into_iter().zip(0..).collect())
+}
+
+/// Loads what was known at `until`.
+///
+/// # Errors
+/// If the store fails.
+pub async fn load(store: &Store, profile: &Profile, failures: &Failures, until: Timestamp) -> anyhow::Result<Known> {
+    let stored = store.failure_history(&profile.id, failures, until).await?;
+    let (schema, kinds) = schema(profile, failures);
+    let mut fleet = Fleet::new(schema)?;
+    let (mut devices, mut begun, mut numbers) = (Vec::new(), Vec::new(), HashMap::new());
+    for (device, registered) in stored.units {
+        let info = UnitInfo {
+            name: device.id.to_string(),
+            group: 0,
+            site: device.site.to_string(),
+            area: String::new(),
+            tags: Vec::new(),
+        };
+        numbers.insert(device.id.clone(), fleet.add(info)?);
+        begun.push(registered);
+        devices.push(device);
+    }
+    let incidents = stored.incidents.into_iter().filter_map(|found| {
+        let unit = *numbers.get(&found.device)?;
+        let kind = *kinds.get(&found.kind)?;
+        let failure = found.kind != IncidentKind::Visit;
+        Some(Incident { unit, from: found.from, to: found.to, failure, kind })
+    });
+    let incidents: Vec<Incident> = incidents.collect();
+    let mut measurements = Vec::new();
+    let after = until - Duration::from_secs((LONGEST + 70) * DAY.as_secs());
+    for (channel, id) in failures.channels.iter().enumerate() {
+        for day in store.channel_days(&profile.id, id, after, until).await? {
+            if let Some(unit) = numbers.get(&day.device) {
+                measurements.push(Measurement { unit: *unit, channel, at: day.ended_at, mean: day.mean });
+            }
+        }
+    }
+    Ok(Known { history: History::of(fleet, &begun, incidents, measurements), devices, until })
+}
+
+/// Keeps the daily means of the profile's channels up to `until`, for [`load`] to find. Days that are kept stay as they
+/// are, whatever devices deliver later.
+///
+/// # Errors
+/// If the store fails.
+pub async fn keep_days(store: &Store, profile: &Profile, failures: &Failures, until: Timestamp) -> anyhow::Result<()> {
+    for channel in &failures.channels {
+        let last = store.last_channel_day(&profile.id, channel).await?;
+        let span = until.since(last.unwrap_or(Timestamp::from_micros(i64::MIN)));
+        let days = u32::try_from(span.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX).min(FIRST_DAYS);
+        if days == 0 {
+            continue;
+        }
+        let (from, mut means) = (until - DAY * days, Vec::new());
+        for (device, _) in store.failure_history(&profile.id, &nothing(failures), until).await?.units {
+            let series = store.series(device.org, &device.id, channel, from, until, days).await;
+            if let Some(Series::Buckets { points, .. }) = series.context("reading a channel's days")? {
+                means.extend(points.into_iter().map(|point| ChannelDay {
+                    device: device.id.clone(),
+                    ended_at: point.time + DAY,
+                    mean: point.avg,
+                }));
+            }
+        }
+        store.keep_channel_days(channel, &means).await?;
+    }
+    Ok(())
+}
+
+/// The same without sources: its history holds the units only.
+fn nothing(failures: &Failures) -> Failures {
+    Failures { rules: Vec::new(), events: Vec::new(), ends: Vec::new(), tickets: Vec::new(), ..failures.clone() }
+}

@@ -1,0 +1,238 @@
+//! What failure models learn from: the units of a profile, when they failed, when somebody saw to them, and the daily
+//! means of their channels. Everything stands at the moment at which the hub learnt of it, so that what was known at a
+//! time can be told exactly, however late a device delivered.
+
+use std::collections::HashMap;
+
+use model::{ChannelId, Device, DeviceId, ProfileId, RuleId, TicketKind, Timestamp, profile::Failures};
+
+use crate::{
+    Result, Store,
+    bulk::{self, Column},
+    db::{DbTime, at, fetch_all, fetch_optional, from_code, name, statements},
+    devices::{DeviceRow, device},
+};
+
+statements! {
+    UNITS = both("
+        SELECT id, org, site, profile, name, plate, created_at FROM devices
+        WHERE profile = $1 AND created_at <= $2 ORDER BY id");
+    // Alerts of a version that did not keep when it learnt of them are taken as known at once.
+    ALERTS = both("
+        SELECT a.device, coalesce(a.raised_known_at, a.raised_at), coalesce(a.cleared_known_at, a.cleared_at)
+        FROM alerts a JOIN devices d ON d.id = a.device
+        WHERE a.rule = $2 AND d.profile = $1 AND coalesce(a.raised_known_at, a.raised_at) <= $3");
+    TICKETS = both("
+        SELECT t.device, t.kind, t.opened_at, t.closed_at FROM tickets t JOIN devices d ON d.id = t.device
+        WHERE d.profile = $1 AND t.opened_at <= $2");
+    EVENTS = both("
+        SELECT e.device, e.received_at FROM device_events e JOIN devices d ON d.id = e.device
+        WHERE e.code = $2 AND d.profile = $1 AND e.received_at <= $3");
+    KEEP_DAYS = each("
+        INSERT INTO channel_days (device, channel, ended_at, mean)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::double precision[]) ON CONFLICT DO NOTHING",
+        "
+        INSERT INTO channel_days (device, channel, ended_at, mean)
+        SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each($1) WHERE TRUE ON CONFLICT DO NOTHING");
+    DAYS = both("
+        SELECT c.device, c.ended_at, c.mean FROM channel_days c JOIN devices d ON d.id = c.device
+        WHERE c.channel = $2 AND d.profile = $1 AND c.ended_at > $3 AND c.ended_at <= $4 ORDER BY c.ended_at, c.device");
+    LAST_DAY = both("
+        SELECT max(c.ended_at) FROM channel_days c JOIN devices d ON d.id = c.device
+        WHERE d.profile = $1 AND c.channel = $2");
+}
+
+/// What was the matter with a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum IncidentKind {
+    /// An alert of this rule stood.
+    Rule(RuleId),
+    /// This code came.
+    Event(String),
+    /// A ticket of this kind was open.
+    Ticket(TicketKind),
+    /// A ticket was closed that is no failure: somebody saw to the unit.
+    Visit,
+}
+
+/// A stretch of time in which a unit had failed, or a moment at which somebody saw to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredIncident {
+    /// The unit.
+    pub device: DeviceId,
+    /// What was the matter.
+    pub kind: IncidentKind,
+    /// When the hub learnt of it.
+    pub from: Timestamp,
+    /// When the hub learnt that it was over; `None`: it goes on.
+    pub to: Option<Timestamp>,
+}
+
+/// What is known of the units of one profile up to a moment.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FailureHistory {
+    /// The units, and when they were registered.
+    pub units: Vec<(Device, Timestamp)>,
+    /// What happened to them.
+    pub incidents: Vec<StoredIncident>,
+}
+
+/// The mean of a unit's channel over a day.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelDay {
+    /// The unit.
+    pub device: DeviceId,
+    /// When the day ended.
+    pub ended_at: Timestamp,
+    /// The mean.
+    pub mean: f64,
+}
+
+type UnitRow = (String, uuid::Uuid, uuid::Uuid, String, String, Option<String>, DbTime);
+
+fn device_id(text: &str) -> Result<DeviceId> {
+    name("device id", text)
+}
+
+fn within(time: Option<DbTime>, until: Timestamp) -> Option<Timestamp> {
+    time.map(Timestamp::from).filter(|time| *time <= until)
+}
+
+impl Store {
+    /// The units of a profile and what `failures` names, as it was known at `until`.
+    ///
+    /// # Errors
+    /// [`crate::StoreError`] if the database fails.
+    pub async fn failure_history(
+        &self,
+        profile: &ProfileId,
+        failures: &Failures,
+        until: Timestamp,
+    ) -> Result<FailureHistory> {
+        let (read, what) = (&self.db().read, "reading the history of failures");
+        let rows: Vec<UnitRow> = fetch_all!(read, what, UNITS, profile.as_str(), at(until))?;
+        let units = rows.into_iter().map(|(id, org, site, profile, name, plate, created)| {
+            let row: DeviceRow = (id, org, site, profile, name, plate);
+            Ok((device(row)?, Timestamp::from(created)))
+        });
+        let units = units.collect::<Result<Vec<_>>>()?;
+        let mut incidents = Vec::new();
+        for rule in &failures.rules {
+            let rows: Vec<(String, DbTime, Option<DbTime>)> =
+                fetch_all!(read, what, ALERTS, profile.as_str(), rule.as_str(), at(until))?;
+            for (device, from, to) in rows {
+                let kind = IncidentKind::Rule(rule.clone());
+                let to = within(to, until);
+                incidents.push(StoredIncident { device: device_id(&device)?, kind, from: from.into(), to });
+            }
+        }
+        let rows: Vec<(String, String, DbTime, Option<DbTime>)> =
+            fetch_all!(read, what, TICKETS, profile.as_str(), at(until))?;
+        for (device, kind, opened, closed) in rows {
+            let (device, kind) = (device_id(&device)?, from_code::<TicketKind>("ticket kind", &kind)?);
+            let closed = within(closed, until);
+            if failures.tickets.contains(&kind) {
+                let kind = IncidentKind::Ticket(kind);
+                incidents.push(StoredIncident { device, kind, from: opened.into(), to: closed });
+            } else if let Some(closed) = closed {
+                incidents.push(StoredIncident { device, kind: IncidentKind::Visit, from: closed, to: Some(closed) });
+            }
+        }
+        self.event_incidents(profile, failures, until, &mut incidents).await?;
+        Ok(FailureHistory { units, incidents })
+    }
+
+    async fn event_incidents(
+        &self,
+        profile: &ProfileId,
+        failures: &Failures,
+        until: Timestamp,
+        incidents: &mut Vec<StoredIncident>,
+    ) -> Result<()> {
+        let (read, what) = (&self.db().read, "reading the events that are failures");
+        let mut ends: HashMap<String, Vec<Timestamp>> = HashMap::new();
+        for code in &failures.ends {
+            let rows: Vec<(String, DbTime)> =
+                fetch_all!(read, what, EVENTS, profile.as_str(), code.as_str(), at(until))?;
+            for (device, time) in rows {
+                ends.entry(device).or_default().push(time.into());
+            }
+        }
+        ends.values_mut().for_each(|times| times.sort_unstable());
+        for code in &failures.events {
+            let rows: Vec<(String, DbTime)> =
+                fetch_all!(read, what, EVENTS, profile.as_str(), code.as_str(), at(until))?;
+            for (device, from) in rows {
+                let from = Timestamp::from(from);
+                let to = if failures.ends.is_empty() {
+                    Some(from)
+                } else {
+                    let own = ends.get(&device).map(Vec::as_slice).unwrap_or_default();
+                    own.get(own.partition_point(|end| *end < from)).copied()
+                };
+                let kind = IncidentKind::Event(code.clone());
+                incidents.push(StoredIncident { device: device_id(&device)?, kind, from, to });
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the daily means of a channel. A day that is kept already stays as it is.
+    ///
+    /// # Errors
+    /// [`crate::StoreError`] if the database fails.
+    pub async fn keep_channel_days(&self, channel: &ChannelId, days: &[ChannelDay]) -> Result<u64> {
+        let days: Vec<&ChannelDay> = days.iter().filter(|day| day.mean.is_finite()).collect();
+        let mut tx = self.db().begin().await?;
+        let columns = [
+            Column::Texts(days.iter().map(|day| Some(day.device.to_string())).collect()),
+            Column::Texts(days.iter().map(|_| Some(channel.to_string())).collect()),
+            Column::Times(days.iter().map(|day| Some(at(day.ended_at))).collect()),
+            Column::Floats(days.iter().map(|day| day.mean).collect()),
+        ];
+        let kept = bulk::write(&mut tx, "keeping daily means", KEEP_DAYS, days.len(), &columns).await?;
+        tx.commit().await?;
+        Ok(kept)
+    }
+
+    /// The daily means of a channel on all units of a profile that ended after `after` and not after `until`, in order.
+    ///
+    /// # Errors
+    /// [`crate::StoreError`] if the database fails.
+    pub async fn channel_days(
+        &self,
+        profile: &ProfileId,
+        channel: &ChannelId,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<ChannelDay>> {
+        let rows: Vec<(String, DbTime, f64)> = fetch_all!(
+            self.db().read,
+            "reading daily means",
+            DAYS,
+            profile.as_str(),
+            channel.as_str(),
+            at(after),
+            at(until)
+        )?;
+        let day = |(device, ended_at, mean): (String, DbTime, f64)| {
+            Ok(ChannelDay { device: device_id(&device)?, ended_at: ended_at.into(), mean })
+        };
+        rows.into_iter().map(day).collect()
+    }
+
+    /// When the last day ended of which a channel's means are kept.
+    ///
+    /// # Errors
+    /// [`crate::StoreError`] if the database fails.
+    pub async fn last_channel_day(&self, profile: &ProfileId, channel: &ChannelId) -> Result<Option<Timestamp>> {
+        let row: Option<(Option<DbTime>,)> = fetch_optional!(
+            self.db().read,
+            "looking for the last daily mean",
+            LAST_DAY,
+            profile.as_str(),
+            channel.as_str()
+        )?;
+        Ok(row.and_then(|(time,)| time).map(Timestamp::from))
+    }
+}
