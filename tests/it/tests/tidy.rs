@@ -96,6 +96,8 @@ fn nothing_is_left_behind() {
         concat!("#[ig", "nore"),
         concat!("/wo", "rk/"),
         concat!("/ro", "ot/"),
+        concat!("<<<<", "<<< "),
+        concat!(">>>>", ">>> "),
     ];
     for (name, text) in files() {
         if name.ends_with("package-lock.json") || name.ends_with("Cargo.lock") {
