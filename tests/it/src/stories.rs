@@ -35,9 +35,10 @@ pub fn shut_in(device: &str) -> Vec<(String, String)> {
         "mains_present": true, "safety_chain_closed": false, "service_mode": "normal"
     });
     vec![
-        telemetry(device, now - 8000, &stuck),
-        event(device, now - 6000, "alarm_button"),
-        telemetry(device, now, &stuck),
+        telemetry(device, now - 28_000, &stuck),
+        event(device, now - 26_000, "alarm_button"),
+        // Before what `let_out` begins with: what comes later than later messages counts from when it comes.
+        telemetry(device, now - 16_000, &stuck),
     ]
 }
 
