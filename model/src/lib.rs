@@ -23,8 +23,8 @@ pub use alert::{
 };
 pub use entry::{Body, CommandResult, CommandState, Entry, Event, Lane, Reject, RejectReason, Sample, Status};
 pub use id::{
-    AffectedId, AlertId, ChannelId, CommandId, DeviceId, IdError, OrgId, OutboxId, PersonId, ProfileId, RotaId, RuleId,
-    RunbookId, SessionId, SilenceId, SiteId, TicketId, UserId,
+    AffectedId, AlertId, CauseId, ChannelId, CommandId, DeviceId, IdError, OrgId, OutboxId, PersonId, ProfileId,
+    RotaId, RuleId, RunbookId, SessionId, SilenceId, SiteId, TicketId, UserId,
 };
 pub use message::{DeliveryState, MessageContent, OutboxMessage, Outcome, Purpose};
 pub use milestone::MilestoneKind;

@@ -6,6 +6,7 @@ mod alerts;
 mod devices;
 mod forecasts;
 mod organisation;
+mod preparation;
 mod silences;
 mod tickets;
 
@@ -23,6 +24,7 @@ pub use forecasts::{CalibrationView, ModelView, ScoreView, ScorecardList, Scorec
 pub use organisation::{
     PersonList, PersonView, ReceiverView, RejectList, RejectView, RejectingDevice, SiteList, SiteView,
 };
+pub use preparation::{CauseRef, CauseView, PartView, PreparationView};
 pub use silences::{CoveredView, PreviewRequest, SilenceList, SilencePreview, SilenceRequest, SilenceView};
 pub use tickets::{
     ActionCode, ActionRequest, AffectedCount, AffectedRequest, AffectedView, DecisionView, LiftView, MessageView,

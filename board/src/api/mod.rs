@@ -10,6 +10,7 @@ pub(crate) mod forecasts;
 pub(crate) mod lifts;
 pub(crate) mod openapi;
 pub(crate) mod people;
+pub(crate) mod preparation;
 pub(crate) mod readings;
 pub(crate) mod rejects;
 pub(crate) mod silences;

@@ -1,5 +1,7 @@
 //! Tickets through the API.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use model::{AlertChange, Clock};
 use serde_json::{Value, json};
@@ -106,7 +108,7 @@ async fn a_ticket_is_worked_from_the_board_to_its_end() {
     assert!(refused.json()["error"]["remedy"].as_str().unwrap().contains("what was found"));
     let closed = act(&client, &board, json!({ "action": "close", "note": "Door lock replaced" })).await.json();
     assert_eq!(closed["status"], "closed");
-    assert_eq!(closed["actions"], json!([]));
+    assert_eq!(closed["actions"], json!(["confirm_cause"]));
     let last = closed["timeline"].as_array().unwrap().iter().rfind(|l| l["what"]["type"] == "note").unwrap();
     assert_eq!(last["what"]["text"], "Door lock replaced");
     assert_eq!(last["actor"]["name"], "The dispatcher");
@@ -185,4 +187,53 @@ async fn a_cleared_alert_is_told() {
     assert_eq!((&detail["alerts_open"], &detail["alerts_total"]), (&json!(0), &json!(1)));
     assert_eq!(detail["alerts"][0]["cleared_at"], "2026-03-01T00:01:00Z");
     assert!(milestones(&detail).contains(&"restored"));
+}
+
+#[tokio::test]
+async fn likely_causes_are_told_with_what_they_take_and_learn_from_closed_tickets() {
+    let board = TestBoard::start().await;
+    let client = board.as_role(UserRole::Dispatcher).await;
+    let detail = client.get(&format!("/api/v1/tickets/{}", board.ours.ticket)).await.json();
+    let preparation = &detail["preparation"];
+    let told = |preparation: &Value| -> Vec<(String, f64, u64, bool)> {
+        let causes = preparation["causes"].as_array().unwrap().iter();
+        let number = |cause: &Value| (cause["probability"].as_f64().unwrap(), cause["confirmed"].as_u64().unwrap());
+        let line = |cause: &Value| {
+            let (probability, confirmed) = number(cause);
+            (cause["name"]["en"].as_str().unwrap().to_owned(), probability, confirmed, cause["prepared"] == true)
+        };
+        causes.map(line).collect()
+    };
+    assert_eq!(told(preparation), [("Door lock".to_owned(), 0.75, 0, true), ("Supply".to_owned(), 0.25, 0, true)]);
+    assert_eq!(preparation["parts"][0]["name"]["zh"], "门锁触点");
+    assert_eq!(preparation["parts"][0]["probability"], 0.75);
+    assert_eq!(preparation["skills"][0]["en"], "Lift technician");
+    assert_eq!((&preparation["usual"], &preparation["longest"]), (&json!("35m"), &json!("50m")));
+    let known: Vec<_> = detail["known_causes"].as_array().unwrap().iter().map(|cause| &cause["id"]).collect();
+    assert_eq!(known, ["door_lock", "supply", "battery"]);
+    let unknown = act(&client, &board, json!({ "action": "confirm_cause", "cause": "ghosts" })).await;
+    assert_eq!((unknown.status, unknown.error().as_str()), (StatusCode::BAD_REQUEST, "bad_request"));
+    let viewer = board.as_role(UserRole::Viewer).await;
+    let refused = act(&viewer, &board, json!({ "action": "confirm_cause", "cause": "supply" })).await;
+    assert_eq!(refused.error(), "forbidden");
+    act(&client, &board, json!({ "action": "released" })).await;
+    let close = json!({ "action": "close", "note": "Breaker had tripped", "cause": "supply" });
+    let closed = act(&client, &board, close).await.json();
+    assert_eq!((&closed["status"], &closed["cause"]["id"]), (&json!("closed"), &json!("supply")));
+    let line = closed["timeline"].as_array().unwrap().iter().find(|l| l["what"]["type"] == "cause_confirmed").unwrap();
+    assert_eq!(line["what"]["cause"]["name"]["en"], "Supply");
+    // The next ticket of this rule knows; the other organisation's does not.
+    let raised = AlertChange::Raised(Box::new(alert(&board.ours.device, board.clock.now() + Duration::from_secs(60))));
+    let cursors = WatchCursors { partition: 0, events: 1, telemetry: 0 };
+    board.store.commit_watch(&[raised], &cursors, &[], board.clock.now() + Duration::from_secs(60)).await.unwrap();
+    let next = client.get("/api/v1/tickets").await.json()["tickets"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/tickets/{next}");
+    let told_next = told(&client.get(&path).await.json()["preparation"]);
+    assert_eq!(told_next, [("Door lock".to_owned(), 0.6, 0, true), ("Supply".to_owned(), 0.4, 1, true)]);
+    // A closed ticket still takes a better answer, from those on site as well.
+    let technician = board.as_role(UserRole::Technician).await;
+    let corrected = act(&technician, &board, json!({ "action": "confirm_cause", "cause": "door_lock" })).await.json();
+    assert_eq!((&corrected["status"], &corrected["cause"]["id"]), (&json!("closed"), &json!("door_lock")));
+    let again = told(&client.get(&path).await.json()["preparation"]);
+    assert_eq!(again, [("Door lock".to_owned(), 0.8, 1, true), ("Supply".to_owned(), 0.2, 0, false)]);
 }
