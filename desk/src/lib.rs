@@ -9,6 +9,7 @@ pub mod causes;
 mod clocks;
 mod draft;
 mod escalate;
+pub mod impact;
 pub mod noise;
 mod notices;
 mod open;

@@ -28,7 +28,10 @@ pub use id::{
 };
 pub use message::{DeliveryState, MessageContent, OutboxMessage, Outcome, Purpose};
 pub use milestone::MilestoneKind;
-pub use org::{Device, Directory, MessageChannel, Organisation, Person, PersonRole, Receiver, RescueLevel, Site};
+pub use org::{
+    Device, Directory, MessageChannel, Organisation, Person, PersonRole, Receiver, RescueLevel, Site, SiteUse,
+    SiteUseError, Traffic,
+};
 pub use profile::{Profile, ProfileError};
 pub use text::{Language, Localised};
 pub use time::{Clock, ManualClock, Timestamp};

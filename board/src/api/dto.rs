@@ -5,6 +5,7 @@
 mod alerts;
 mod devices;
 mod forecasts;
+mod impact;
 mod organisation;
 mod preparation;
 mod silences;
@@ -21,6 +22,7 @@ pub use devices::{
     EventView, LatestView, Points, Readings, ReadingsKind, RuleView,
 };
 pub use forecasts::{CalibrationView, ModelView, ScoreView, ScorecardList, ScorecardView};
+pub use impact::{CrowdView, HourView, ImpactView, VisitView};
 pub use organisation::{
     PersonList, PersonView, ReceiverView, RejectList, RejectView, RejectingDevice, SiteList, SiteView,
 };

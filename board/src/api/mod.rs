@@ -7,6 +7,7 @@ pub mod dto;
 pub(crate) mod error;
 pub(crate) mod extract;
 pub(crate) mod forecasts;
+pub(crate) mod impact;
 pub(crate) mod lifts;
 pub(crate) mod openapi;
 pub(crate) mod people;

@@ -1,5 +1,7 @@
 //! What a visit should be prepared for, from the profile's catalogue of causes and what was confirmed before.
 
+use std::time::Duration;
+
 use desk::{
     Confirmed, Ticket,
     causes::{self, Preparation},
@@ -12,17 +14,26 @@ use super::{
 };
 use crate::{auth::Session, state::App};
 
-/// How likely causes are, and those that may be named when the ticket is closed.
-pub(crate) async fn of_ticket(
-    app: &App,
-    session: &Session,
-    ticket: &Ticket,
-) -> Result<(Option<PreparationView>, Vec<CauseRef>), ApiError> {
+/// What is prepared for a ticket.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// How likely causes are, and what they take.
+    pub view: Option<PreparationView>,
+    /// The causes that may be named when the ticket is closed.
+    pub known: Vec<CauseRef>,
+    /// How long the repair usually takes, by its causes or its runbook.
+    pub repair: Duration,
+}
+
+/// What is prepared for a ticket.
+pub(crate) async fn of_ticket(app: &App, session: &Session, ticket: &Ticket) -> Result<Prepared, ApiError> {
     let directory = app.directory();
-    let Some(profile) = directory.profiles.get(&ticket.profile).filter(|profile| !profile.causes.is_empty()) else {
-        return Ok((None, Vec::new()));
+    let Some(profile) = directory.profiles.get(&ticket.profile) else { return Ok(Prepared::default()) };
+    let by_runbook = ticket.runbook.as_ref().and_then(|runbook| profile.runbook(runbook)).map(|found| found.duration);
+    let repair = by_runbook.unwrap_or_default();
+    let Some(rule) = ticket.rule().filter(|_| !profile.causes.is_empty()) else {
+        return Ok(Prepared { repair, ..Prepared::default() });
     };
-    let Some(rule) = ticket.rule() else { return Ok((None, Vec::new())) };
     let confirmed = app.store().confirmed_causes(session.org(), &profile.id, rule).await?;
     let preparation = causes::prepare(profile, rule, ticket.kind, &confirmed);
     let ranked: Vec<&CauseId> =
@@ -31,7 +42,11 @@ pub(crate) async fn of_ticket(
     let mut known: Vec<CauseRef> =
         profile.causes.iter().map(|cause| CauseRef { id: cause.id.clone(), name: cause.name.clone() }).collect();
     known.sort_by_key(|cause| place(&cause.id));
-    Ok((preparation.map(|preparation| view(profile, &preparation)), known))
+    Ok(Prepared {
+        repair: preparation.as_ref().map_or(repair, |preparation| preparation.usual),
+        view: preparation.map(|preparation| view(profile, &preparation)),
+        known,
+    })
 }
 
 /// The cause that somebody who closes the ticket names.

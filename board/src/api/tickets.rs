@@ -14,7 +14,7 @@ use super::{
     dto::{ActionCode, ActionRequest, AffectedRequest, AffectedView, ErrorBody, MessageView, TicketDetail, TicketList},
     error::ApiError,
     extract::{Body, Id, Params},
-    preparation, view,
+    impact, preparation, view,
 };
 use crate::{
     auth::Session,
@@ -287,8 +287,9 @@ async fn detail(app: &App, session: &Session, id: TicketId) -> Result<TicketDeta
     let runbook = ticket.runbook.as_ref().and_then(|runbook| directory.profiles.get(&ticket.profile)?.runbook(runbook));
     let forecast = alerts.iter().rev().find_map(|alert| alert.evidence.forecast.as_ref());
     let lifts = super::lifts::of_ticket(app, session, &found).await?;
-    let (preparation, known_causes) = preparation::of_ticket(app, session, ticket).await?;
-    let actions = actions(ticket, !known_causes.is_empty(), session.user.role);
+    let prepared = preparation::of_ticket(app, session, ticket).await?;
+    let impact = impact::of_ticket(app, session, &found, &alerts, prepared.repair).await?;
+    let actions = actions(ticket, !prepared.known.is_empty(), session.user.role);
     let explains = store.explained_by(org, id, MAX_EXPLAINED).await?;
     let skipped = timeline.len().saturating_sub(MAX_LINES);
     Ok(TicketDetail {
@@ -304,9 +305,10 @@ async fn detail(app: &App, session: &Session, id: TicketId) -> Result<TicketDeta
         responders: ticket.responders.iter().map(view::responder).collect(),
         messages,
         runbook: runbook.map(view::runbook),
-        preparation,
+        preparation: prepared.view,
+        impact,
         cause: ticket.cause.as_ref().map(preparation::cause_ref),
-        known_causes,
+        known_causes: prepared.known,
         forecast: forecast.map(view::forecast),
         lifts,
         explains: explains.iter().map(view::ticket_ref).collect(),

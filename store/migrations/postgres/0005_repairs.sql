@@ -14,3 +14,11 @@ CREATE TABLE repairs (
 );
 CREATE INDEX repairs_cause ON repairs (org, profile, rule, cause) WHERE cause IS NOT NULL;
 CREATE INDEX repairs_kind ON repairs (org, profile, kind, closed_at) WHERE restored_at IS NOT NULL;
+
+-- Who uses the devices of a site, where somebody said so.
+CREATE TABLE site_use (
+    site uuid PRIMARY KEY REFERENCES sites (id),
+    population integer NOT NULL,
+    traffic text NOT NULL,
+    vulnerable integer NOT NULL
+);

@@ -14,3 +14,11 @@ CREATE TABLE repairs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX repairs_cause ON repairs (org, profile, rule, cause) WHERE cause IS NOT NULL;
 CREATE INDEX repairs_kind ON repairs (org, profile, kind, closed_at) WHERE restored_at IS NOT NULL;
+
+-- Who uses the devices of a site, where somebody said so.
+CREATE TABLE site_use (
+    site BLOB PRIMARY KEY REFERENCES sites (id),
+    population INTEGER NOT NULL,
+    traffic TEXT NOT NULL,
+    vulnerable INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -7,7 +7,9 @@ use model::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ActorView, AlertView, CauseRef, DeviceRef, ForecastView, PersonRef, PreparationView, SiteRef, Text};
+use super::{
+    ActorView, AlertView, CauseRef, DeviceRef, ForecastView, ImpactView, PersonRef, PreparationView, SiteRef, Text,
+};
 use crate::api::codes::{
     ChannelCode, DeliveryCode, KindCode, LanguageCode, MilestoneCode, OccupancyCode, PurposeCode, SeverityCode,
     StatusCode,
@@ -514,6 +516,8 @@ pub struct TicketDetail {
     pub runbook: Option<RunbookView>,
     /// What probably failed, and what the visit should bring; null if the profile's catalogue has nothing for it.
     pub preparation: Option<PreparationView>,
+    /// For forecasts and breakdowns of one device: whom it affects.
+    pub impact: Option<ImpactView>,
     /// What had failed, as somebody said.
     pub cause: Option<CauseRef>,
     /// What may be named as the cause when it is closed: the profile's catalogue, the likeliest first.

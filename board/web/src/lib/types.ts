@@ -277,6 +277,22 @@ export interface Preparation {
   usual: string;
   longest: string;
 }
+/** Whom a device that is out, or will be, affects. */
+export interface Impact {
+  alternatives: number;
+  others: number;
+  time_out: string;
+  cases: number | null;
+  expected_at: string | null;
+  crowd: {
+    population: number;
+    vulnerable: number;
+    traffic: "office" | "residential" | "hospital";
+    hours: { at: string; people: number }[];
+    people_out: number;
+    visit: { from: string; to: string; people: number } | null;
+  } | null;
+}
 export interface TicketDetail extends TicketSummary {
   alerts: Alert[];
   timeline: TimelineEntry[];
@@ -285,6 +301,7 @@ export interface TicketDetail extends TicketSummary {
   messages: Message[];
   runbook: Runbook | null;
   preparation: Preparation | null;
+  impact: Impact | null;
   cause: CauseRef | null;
   known_causes: CauseRef[];
   forecast: Forecast | null;

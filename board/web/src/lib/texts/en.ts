@@ -149,6 +149,21 @@ export const en = {
   close_note_required: "What was found and done (needed: alerts are still open)",
   phone_form: "Please write the number in international form, such as +8613800000000.",
   cancel: "Cancel",
+  impact: "Whom it affects",
+  impact_out: "Expected to be out for {time}",
+  impact_cases: "the median of {n} earlier breakdowns",
+  impact_guess: "the usual repair and four hours until it begins; too few earlier breakdowns",
+  impact_others: "Of {all} others of its kind at the site {n} are in service",
+  impact_now: "About {n} people an hour would take it now, {out} while it is out",
+  impact_foretold:
+    "About {n} people an hour would take it now, {out} while it is out if the forecast comes true",
+  impact_site: "{population} people at the site, {vulnerable} of them cannot do without",
+  impact_visit: "Best time for the visit: {from} to {to}, about {n} people",
+  impact_no_visit: "No quiet time is left before it is expected to fail: go now",
+  impact_unknown:
+    "Nobody has said how many people use the site: population and traffic in the organisation file.",
+  impact_hours: "People an hour, the next 24 hours",
+  impact_hour: "{time}: about {n} people",
   likely_causes: "Likely causes",
   likely_causes_about:
     "Of the causes that the profile names for this, weighed by what was found before. Prepared for are those in bold.",
