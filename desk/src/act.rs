@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::{MilestoneKind, PersonId, RescueLevel, TicketKind, Timestamp};
 
 use crate::{
-    Action, Actor, Responder, Status, Ticket, TimelineEntry, TransitionError, What,
+    Action, Actor, Confirmed, Responder, Status, Ticket, TimelineEntry, TransitionError, What,
     draft::{Draft, to_come, unreleased},
     proof::{Proof, Said},
     transition::MAX_NOTE_CHARS,
@@ -41,19 +41,29 @@ impl Draft<'_> {
         action: &Action,
         as_of: Option<Timestamp>,
     ) -> Result<(), TransitionError> {
-        if self.ticket.status == Status::Closed && matches!(action, Action::Close { .. }) {
-            return Ok(()); // A second press: it is what they wanted.
+        if self.ticket.status == Status::Closed {
+            match action {
+                // It may have closed itself while they wrote what had failed.
+                Action::Close { cause: Some(cause), .. } if self.ticket.cause.is_none() => {
+                    return self.confirm(actor, cause);
+                }
+                Action::Close { .. } => return Ok(()), // A second press: it is what they wanted.
+                Action::ConfirmCause { cause } => return self.confirm(actor, cause),
+                Action::Acknowledge
+                | Action::Decline
+                | Action::Escalate
+                | Action::Assign { .. }
+                | Action::EnRoute
+                | Action::Arrived
+                | Action::Released
+                | Action::Note { .. } => {}
+            }
         }
         self.check_not_closed()?;
         if let Action::Note { text } = action {
             return self.note(actor, text);
         }
-        match actor {
-            Actor::Person { .. } | Actor::User { .. } => {}
-            Actor::Hub | Actor::Device { .. } | Actor::Affected { .. } | Actor::Provider { .. } => {
-                return Err(TransitionError::NotAllowed);
-            }
-        }
+        check_may_act(actor)?;
         match action {
             Action::Acknowledge => self.answer(actor, &Proof::said(actor, Said::Accepted)),
             Action::Decline => self.decline(actor)?,
@@ -82,7 +92,8 @@ impl Draft<'_> {
                 self.earn(MilestoneKind::Released, actor, &proof);
                 self.close_if_done(person_of(actor).as_slice());
             }
-            Action::Close { note } => self.finish_case(actor, note.as_deref())?,
+            Action::Close { note, cause } => self.finish_case(actor, note.as_deref(), cause.as_ref())?,
+            Action::ConfirmCause { cause } => self.confirm(actor, cause)?,
             Action::Note { .. } => {} // Handled above: anybody may write one.
         }
         Ok(())
@@ -266,7 +277,12 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn finish_case(&mut self, actor: &Actor, note: Option<&str>) -> Result<(), TransitionError> {
+    fn finish_case(
+        &mut self,
+        actor: &Actor,
+        note: Option<&str>,
+        cause: Option<&Confirmed>,
+    ) -> Result<(), TransitionError> {
         let number = self.ticket.number;
         let note = note.map(str::trim).filter(|note| !note.is_empty());
         if let Some(note) = note {
@@ -285,7 +301,19 @@ impl Draft<'_> {
         if let Some(note) = note {
             self.log(actor, What::Note { text: note.to_owned() });
         }
+        if let Some(cause) = cause {
+            self.confirm(actor, cause)?;
+        }
         self.close(actor, &proof, person_of(actor).as_slice());
+        Ok(())
+    }
+
+    fn confirm(&mut self, actor: &Actor, cause: &Confirmed) -> Result<(), TransitionError> {
+        check_may_act(actor)?;
+        if self.ticket.cause.as_ref() != Some(cause) {
+            self.ticket.cause = Some(cause.clone());
+            self.log(actor, What::CauseConfirmed { cause: cause.clone() });
+        }
         Ok(())
     }
 
@@ -312,6 +340,15 @@ fn person_of(actor: &Actor) -> Option<PersonId> {
         Actor::Person { person, .. } => Some(*person),
         Actor::Hub | Actor::Device { .. } | Actor::User { .. } | Actor::Affected { .. } | Actor::Provider { .. } => {
             None
+        }
+    }
+}
+
+fn check_may_act(actor: &Actor) -> Result<(), TransitionError> {
+    match actor {
+        Actor::Person { .. } | Actor::User { .. } => Ok(()),
+        Actor::Hub | Actor::Device { .. } | Actor::Affected { .. } | Actor::Provider { .. } => {
+            Err(TransitionError::NotAllowed)
         }
     }
 }

@@ -5,9 +5,11 @@
 //! store loads, calls, and commits ticket, timeline and outbox in one transaction.
 
 mod act;
+pub mod causes;
 mod clocks;
 mod draft;
 mod escalate;
+pub mod impact;
 pub mod noise;
 mod notices;
 mod open;
@@ -22,6 +24,7 @@ pub mod transition;
 mod tests;
 
 pub use act::applicable;
+pub use causes::{Confirmed, Preparation};
 pub use clocks::{Clocks, clocks};
 pub use noise::{Noise, NoiseError, Reason, Silence, Surroundings};
 pub use open::open;

@@ -56,6 +56,7 @@ pub fn open(
         hold_open: None,
         news: crate::ticket::News::default(),
         repeat_at: None,
+        cause: None,
         version: 1,
     };
     let mut draft = Draft::new(ticket, roster, now);

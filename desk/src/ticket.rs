@@ -8,7 +8,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Policy,
+    Confirmed, Policy,
     noise::{Held, Reason, Surroundings, Timing},
 };
 
@@ -113,6 +113,9 @@ pub struct Ticket {
     /// Nobody answered: when people are called again.
     #[serde(default)]
     pub repeat_at: Option<Timestamp>,
+    /// What was found to have failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Confirmed>,
     /// Raised by one with every change; the store's guard against lost updates.
     pub version: i64,
 }
@@ -146,6 +149,12 @@ impl Ticket {
     /// Alerts that have not cleared.
     pub fn open_alerts(&self) -> impl Iterator<Item = &TicketAlert> {
         self.alerts.iter().filter(|alert| alert.cleared_at.is_none())
+    }
+
+    /// What opened it: the rule of its first alert.
+    #[must_use]
+    pub fn rule(&self) -> Option<&RuleId> {
+        self.alerts.first().map(|alert| &alert.rule)
     }
 
     /// When a timer is due: the store calls [`crate::transition`] with [`Event::Tick`] then.
@@ -374,6 +383,14 @@ pub enum Action {
     Close {
         /// What was found and done; required while alerts are still open.
         note: Option<String>,
+        /// What was found to have failed, from the profile's catalogue.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Confirmed>,
+    },
+    /// Say what had failed: also when the ticket has closed itself since, and again when it was something else.
+    ConfirmCause {
+        /// What, from the profile's catalogue.
+        cause: Confirmed,
     },
     /// Write something on the timeline.
     Note {
@@ -555,6 +572,11 @@ pub enum What {
     AffectedAdded {
         /// Who.
         affected: AffectedId,
+    },
+    /// Somebody said what had failed.
+    CauseConfirmed {
+        /// What.
+        cause: Confirmed,
     },
     /// Somebody wrote something.
     Note {

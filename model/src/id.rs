@@ -198,6 +198,8 @@ name_ids! {
     ChannelId = "channel id", max 48, IDENTIFIER, is_identifier;
     /// The name of a rule, detector or forecast within its profile.
     RuleId = "rule id", max 64, IDENTIFIER, is_identifier;
+    /// The name of a cause of failure within its profile.
+    CauseId = "cause id", max 64, IDENTIFIER, is_identifier;
     /// The name of a runbook within its profile.
     RunbookId = "runbook id", max 64, "lower-case letters, digits, _ and -", |c| is_identifier(c) || c == '-';
 }

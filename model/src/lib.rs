@@ -23,12 +23,15 @@ pub use alert::{
 };
 pub use entry::{Body, CommandResult, CommandState, Entry, Event, Lane, Reject, RejectReason, Sample, Status};
 pub use id::{
-    AffectedId, AlertId, ChannelId, CommandId, DeviceId, IdError, OrgId, OutboxId, PersonId, ProfileId, RotaId, RuleId,
-    RunbookId, SessionId, SilenceId, SiteId, TicketId, UserId,
+    AffectedId, AlertId, CauseId, ChannelId, CommandId, DeviceId, IdError, OrgId, OutboxId, PersonId, ProfileId,
+    RotaId, RuleId, RunbookId, SessionId, SilenceId, SiteId, TicketId, UserId,
 };
 pub use message::{DeliveryState, MessageContent, OutboxMessage, Outcome, Purpose};
 pub use milestone::MilestoneKind;
-pub use org::{Device, Directory, MessageChannel, Organisation, Person, PersonRole, Receiver, RescueLevel, Site};
+pub use org::{
+    Device, Directory, MessageChannel, Organisation, Person, PersonRole, Receiver, RescueLevel, Site, SiteUse,
+    SiteUseError, Traffic,
+};
 pub use profile::{Profile, ProfileError};
 pub use text::{Language, Localised};
 pub use time::{Clock, ManualClock, Timestamp};

@@ -30,6 +30,76 @@ pub struct Site {
     pub time_zone: String,
 }
 
+/// When people come and go at a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Traffic {
+    /// Morning, noon and evening of working days.
+    Office,
+    /// Mornings and evenings of every day.
+    Residential,
+    /// All day, and some at night.
+    Hospital,
+}
+
+impl Traffic {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Office, Self::Residential, Self::Hospital];
+
+    /// The name used in the API, in import files and the database.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Office => "office",
+            Self::Residential => "residential",
+            Self::Hospital => "hospital",
+        }
+    }
+}
+
+/// Who uses the devices of a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SiteUse {
+    /// How many people live or work there.
+    pub population: u32,
+    /// When they come and go.
+    pub traffic: Traffic,
+    /// How many of them cannot do without: they cannot climb stairs, or depend on care that comes.
+    pub vulnerable: u32,
+}
+
+/// Why the use of a site cannot be so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SiteUseError {
+    /// Nobody, or more than any building holds.
+    #[error("the population {0} cannot be; write how many people live or work there, 1 to 1000000")]
+    Population(u32),
+    /// More than there are.
+    #[error("{vulnerable} vulnerable people of {population} cannot be; write at most the population")]
+    Vulnerable {
+        /// How many were said.
+        vulnerable: u32,
+        /// Of how many.
+        population: u32,
+    },
+}
+
+impl SiteUse {
+    /// Checks that it can be.
+    ///
+    /// # Errors
+    /// [`SiteUseError`] says what to write.
+    pub fn check(self) -> Result<Self, SiteUseError> {
+        if !(1..=1_000_000).contains(&self.population) {
+            return Err(SiteUseError::Population(self.population));
+        }
+        if self.vulnerable > self.population {
+            return Err(SiteUseError::Vulnerable { vulnerable: self.vulnerable, population: self.population });
+        }
+        Ok(self)
+    }
+}
+
 /// A connected device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Device {

@@ -3,6 +3,7 @@
 //! [`Profile::parse`] checks everything that needs no expression compiler: names, units, ranges, durations and
 //! references. The `rules` crate compiles the expressions and checks them against the channels.
 
+mod causes;
 mod failures;
 mod load;
 mod overrides;
@@ -14,11 +15,14 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
+pub use causes::Cause;
 pub use failures::{FAILURE_RISK, Failures, threshold};
 pub use load::did_you_mean;
 pub use safety::Refusal;
 
-use crate::{ChannelId, DeviceId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, Value};
+use crate::{
+    CauseId, ChannelId, DeviceId, Localised, ProfileId, RuleId, RunbookId, Scope, Severity, TicketKind, Unit, Value,
+};
 
 /// A problem in a profile, with its place and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +79,8 @@ pub struct Profile {
     pub forecasts: Vec<Forecast>,
     /// What failure models learn to foresee; `None`: nothing.
     pub failures: Option<Failures>,
+    /// What may lie behind what is found.
+    pub causes: Vec<Cause>,
     /// How to repair what is found.
     pub runbooks: Vec<Runbook>,
     /// Commands that may be sent down.
@@ -98,6 +104,12 @@ impl Profile {
     #[must_use]
     pub fn runbook(&self, id: &RunbookId) -> Option<&Runbook> {
         self.runbooks.iter().find(|runbook| runbook.id == *id)
+    }
+
+    /// The cause with this name.
+    #[must_use]
+    pub fn cause(&self, id: &CauseId) -> Option<&Cause> {
+        self.causes.iter().find(|cause| cause.id == *id)
     }
 
     /// The profile as it is on one device; `None` if nothing is otherwise there.

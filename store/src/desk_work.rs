@@ -14,6 +14,7 @@ use crate::{
     },
     outbox::{self, NewMessage},
     pending::Pending,
+    repairs,
     roster::{LookUps, Place},
     surroundings::Around,
 };
@@ -322,6 +323,7 @@ impl<'a> Work<'a> {
             // At once: the next ticket of the group can be opened only when this one is closed in the database.
             self.unwritten.remove(&after.id);
             self.update(stored_version, &after).await?;
+            repairs::note(&mut self.tx, &after).await?;
             self.groups.insert(after.group_key.clone(), None);
             execute!(&mut self.tx, "freeing reply codes", FREE_CODES, after.id.0)?;
         }

@@ -32,6 +32,7 @@ mod prune;
 mod readings;
 mod recorder;
 mod rejects;
+mod repairs;
 mod retention;
 mod roster;
 mod rotas;
@@ -134,6 +135,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, Sql)> {
         ("prune", prune::STATEMENTS),
         ("recorder", recorder::STATEMENTS),
         ("rejects", rejects::STATEMENTS),
+        ("repairs", repairs::STATEMENTS),
         ("retention", retention::STATEMENTS),
         ("roster", roster::STATEMENTS),
         ("rotas", rotas::STATEMENTS),

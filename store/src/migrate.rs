@@ -31,6 +31,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../migrations/postgres/0004_forecasts.sql"),
         include_str!("../migrations/sqlite/0004_forecasts.sql"),
     ),
+    (
+        5,
+        "repairs",
+        include_str!("../migrations/postgres/0005_repairs.sql"),
+        include_str!("../migrations/sqlite/0005_repairs.sql"),
+    ),
 ];
 
 fn migrator(text: fn(&'static (i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {

@@ -1,12 +1,12 @@
 //! Organisations and their sites.
 
-use model::{OrgId, Organisation, Site, SiteId, Timestamp};
+use model::{OrgId, Organisation, Site, SiteId, SiteUse, Timestamp, Traffic};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
     AuditActor, Change, Result, Store, StoreError, audit,
-    db::{at, execute, fetch_all, fetch_optional, new_id, statements, text},
+    db::{at, execute, fetch_all, fetch_optional, new_id, statements, text, uint32},
 };
 
 statements! {
@@ -19,6 +19,15 @@ statements! {
         ON CONFLICT (org, name) DO NOTHING");
     SITE = both("SELECT id, org, name, address, time_zone FROM sites WHERE org = $1 AND id = $2");
     SITE_BY_NAME = both("SELECT id, org, name, address, time_zone FROM sites WHERE org = $1 AND name = $2");
+    // Another organisation's site stays as it is.
+    SET_USE = both("
+        INSERT INTO site_use (site, population, traffic, vulnerable)
+        SELECT id, $3, $4, $5 FROM sites WHERE org = $1 AND id = $2
+        ON CONFLICT (site) DO UPDATE SET population = excluded.population, traffic = excluded.traffic,
+            vulnerable = excluded.vulnerable");
+    USE = both("
+        SELECT u.population, u.traffic, u.vulnerable FROM site_use u JOIN sites s ON s.id = u.site
+        WHERE s.org = $1 AND u.site = $2");
     SITES = both("SELECT id, org, name, address, time_zone FROM sites WHERE org = $1 ORDER BY name");
 }
 
@@ -138,4 +147,35 @@ impl Store {
         let rows: Vec<SiteRow> = fetch_all!(self.db().read, "listing sites", SITES, org.0)?;
         Ok(rows.into_iter().map(site).collect())
     }
+
+    /// Says who uses the devices of one of the organisation's sites. False if it has no such site.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn set_site_use(&self, org: OrgId, site: SiteId, used: &SiteUse) -> Result<bool> {
+        let (population, traffic, vulnerable) = (count(used.population), used.traffic.code(), count(used.vulnerable));
+        let write = &self.db().write;
+        let written =
+            execute!(write, "saying who uses a site", SET_USE, org.0, site.0, population, traffic, vulnerable)?;
+        Ok(written == 1)
+    }
+
+    /// Who uses the devices of one of the organisation's sites, if somebody said so.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn site_use(&self, org: OrgId, site: SiteId) -> Result<Option<SiteUse>> {
+        let row: Option<(i32, String, i32)> =
+            fetch_optional!(self.db().read, "reading who uses a site", USE, org.0, site.0)?;
+        let Some((population, traffic, vulnerable)) = row else { return Ok(None) };
+        let found = Traffic::ALL.into_iter().find(|known| known.code() == traffic);
+        let traffic = found.ok_or_else(|| StoreError::corrupt("traffic", format!("\"{traffic}\" is none")))?;
+        let (population, vulnerable) = (uint32(population.into()), uint32(vulnerable.into()));
+        Ok(Some(SiteUse { population, traffic, vulnerable }))
+    }
+}
+
+/// A number of people for a column.
+fn count(people: u32) -> i32 {
+    i32::try_from(people).unwrap_or(i32::MAX)
 }

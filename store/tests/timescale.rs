@@ -78,6 +78,7 @@ fn profile(id: &str, channels: &[&str]) -> Profile {
         detectors: Vec::new(),
         forecasts: Vec::new(),
         failures: None,
+        causes: Vec::new(),
         runbooks: Vec::new(),
         commands: Vec::new(),
     }

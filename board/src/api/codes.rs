@@ -36,6 +36,8 @@ macro_rules! codes {
 codes! {
     /// A kind of ticket.
     KindCode = TicketKind::ALL.map(TicketKind::code).to_vec();
+    /// When people come and go at a site.
+    TrafficCode = model::Traffic::ALL.map(model::Traffic::code).to_vec();
     /// How bad it is.
     SeverityCode = [Severity::Info, Severity::Minor, Severity::Major, Severity::Critical].map(Severity::code).to_vec();
     /// Where a ticket stands.

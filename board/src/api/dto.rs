@@ -5,7 +5,9 @@
 mod alerts;
 mod devices;
 mod forecasts;
+mod impact;
 mod organisation;
+mod preparation;
 mod silences;
 mod tickets;
 
@@ -20,9 +22,11 @@ pub use devices::{
     EventView, LatestView, Points, Readings, ReadingsKind, RuleView,
 };
 pub use forecasts::{CalibrationView, ModelView, ScoreView, ScorecardList, ScorecardView};
+pub use impact::{CrowdView, HourView, ImpactView, VisitView};
 pub use organisation::{
     PersonList, PersonView, ReceiverView, RejectList, RejectView, RejectingDevice, SiteList, SiteView,
 };
+pub use preparation::{CauseRef, CauseView, PartView, PreparationView};
 pub use silences::{CoveredView, PreviewRequest, SilenceList, SilencePreview, SilenceRequest, SilenceView};
 pub use tickets::{
     ActionCode, ActionRequest, AffectedCount, AffectedRequest, AffectedView, DecisionView, LiftView, MessageView,

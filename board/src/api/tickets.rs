@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::{Json, extract::State};
 use desk::{Action, Event, Status};
-use model::{DeviceId, MessageChannel, Receiver, SiteId, TicketId, TicketKind};
+use model::{CauseId, DeviceId, MessageChannel, Receiver, SiteId, TicketId, TicketKind};
 use serde::Deserialize;
 use store::{NewAffected, TicketFilter, TicketState, TicketView, UserRole};
 use utoipa::{IntoParams, ToSchema};
@@ -14,7 +14,7 @@ use super::{
     dto::{ActionCode, ActionRequest, AffectedRequest, AffectedView, ErrorBody, MessageView, TicketDetail, TicketList},
     error::ApiError,
     extract::{Body, Id, Params},
-    view,
+    impact, preparation, view,
 };
 use crate::{
     auth::Session,
@@ -142,7 +142,16 @@ pub(crate) async fn act(
         ActionRequest::EnRoute => Action::EnRoute,
         ActionRequest::Arrived => Action::Arrived,
         ActionRequest::Released => Action::Released,
-        ActionRequest::Close { note } => Action::Close { note },
+        ActionRequest::Close { note, cause } => {
+            let cause = match cause {
+                Some(cause) => Some(named_cause(&app, &session, id, &cause).await?),
+                None => None,
+            };
+            Action::Close { note, cause }
+        }
+        ActionRequest::ConfirmCause { cause } => {
+            Action::ConfirmCause { cause: named_cause(&app, &session, id, &cause).await? }
+        }
         ActionRequest::Note { text } => Action::Note { text },
     };
     let event = Event::Act { actor: session.actor(), action, as_of: None };
@@ -210,6 +219,7 @@ fn code(request: &ActionRequest) -> ActionCode {
         ActionRequest::Arrived => ActionCode::Arrived,
         ActionRequest::Released => ActionCode::Released,
         ActionRequest::Close { .. } => ActionCode::Close,
+        ActionRequest::ConfirmCause { .. } => ActionCode::ConfirmCause,
         ActionRequest::Note { .. } => ActionCode::Note,
     }
 }
@@ -222,6 +232,7 @@ fn may(role: UserRole, action: ActionCode) -> bool {
         | ActionCode::EnRoute
         | ActionCode::Arrived
         | ActionCode::Released
+        | ActionCode::ConfirmCause
         | ActionCode::Note => match role {
             UserRole::Technician | UserRole::Dispatcher | UserRole::Admin => true,
             UserRole::Viewer => false,
@@ -234,7 +245,7 @@ fn may(role: UserRole, action: ActionCode) -> bool {
 }
 
 /// What this role can do to a ticket as it stands.
-fn actions(ticket: &desk::Ticket, role: UserRole) -> Vec<ActionCode> {
+fn actions(ticket: &desk::Ticket, has_catalogue: bool, role: UserRole) -> Vec<ActionCode> {
     const ALL: [(&str, ActionCode); 9] = [
         ("acknowledge", ActionCode::Acknowledge),
         ("decline", ActionCode::Decline),
@@ -252,8 +263,14 @@ fn actions(ticket: &desk::Ticket, role: UserRole) -> Vec<ActionCode> {
         .filter(|(name, _)| applicable.contains(name))
         .map(|(_, code)| code)
         .chain(open.then_some(ActionCode::AddAffected))
+        .chain(has_catalogue.then_some(ActionCode::ConfirmCause))
         .filter(|code| may(role, *code))
         .collect()
+}
+
+async fn named_cause(app: &App, session: &Session, id: TicketId, cause: &CauseId) -> Result<desk::Confirmed, ApiError> {
+    let found = app.store().ticket(session.org(), id).await?.ok_or_else(|| ApiError::not_found("ticket"))?;
+    preparation::confirmed(&app.directory(), &found.ticket, cause)
 }
 
 async fn detail(app: &App, session: &Session, id: TicketId) -> Result<TicketDetail, ApiError> {
@@ -270,6 +287,9 @@ async fn detail(app: &App, session: &Session, id: TicketId) -> Result<TicketDeta
     let runbook = ticket.runbook.as_ref().and_then(|runbook| directory.profiles.get(&ticket.profile)?.runbook(runbook));
     let forecast = alerts.iter().rev().find_map(|alert| alert.evidence.forecast.as_ref());
     let lifts = super::lifts::of_ticket(app, session, &found).await?;
+    let prepared = preparation::of_ticket(app, session, ticket).await?;
+    let impact = impact::of_ticket(app, session, &found, &alerts, prepared.repair).await?;
+    let actions = actions(ticket, !prepared.known.is_empty(), session.user.role);
     let explains = store.explained_by(org, id, MAX_EXPLAINED).await?;
     let skipped = timeline.len().saturating_sub(MAX_LINES);
     Ok(TicketDetail {
@@ -285,10 +305,14 @@ async fn detail(app: &App, session: &Session, id: TicketId) -> Result<TicketDeta
         responders: ticket.responders.iter().map(view::responder).collect(),
         messages,
         runbook: runbook.map(view::runbook),
+        preparation: prepared.view,
+        impact,
+        cause: ticket.cause.as_ref().map(preparation::cause_ref),
+        known_causes: prepared.known,
         forecast: forecast.map(view::forecast),
         lifts,
         explains: explains.iter().map(view::ticket_ref).collect(),
-        actions: actions(ticket, session.user.role),
+        actions,
     })
 }
 

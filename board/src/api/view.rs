@@ -178,6 +178,9 @@ fn what(what: desk::What) -> WhatView {
         desk::What::Assigned { person, name } => WhatView::Assigned { person: PersonRef { id: person, name } },
         desk::What::Overdue => WhatView::Overdue,
         desk::What::AffectedAdded { affected } => WhatView::AffectedAdded { affected },
+        desk::What::CauseConfirmed { cause } => {
+            WhatView::CauseConfirmed { cause: super::preparation::cause_ref(&cause) }
+        }
         desk::What::Note { text } => WhatView::Note { text },
     }
 }

@@ -199,6 +199,7 @@ impl Calls {
             | What::HeldOpen { .. }
             | What::NobodyOnCall { .. }
             | What::AffectedAdded { .. }
+            | What::CauseConfirmed { .. }
             | What::Note { .. } => {}
         }
     }
@@ -261,6 +262,7 @@ fn lines(
             | What::NobodyOnCall { .. }
             | What::Assigned { .. }
             | What::AffectedAdded { .. }
+            | What::CauseConfirmed { .. }
             | What::Note { .. } => None,
         };
         lines.extend(text.map(|text| (entry.at, text)));

@@ -78,6 +78,7 @@ impl Case {
             hold_open: None,
             news: desk::News::default(),
             repeat_at: None,
+            cause: None,
             version: 1,
         };
         let mut case = Self { ticket, affected, timeline: Vec::new(), now: at(0) };

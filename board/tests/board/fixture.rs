@@ -85,6 +85,32 @@ steps = [{ en = "Switch off the main switch.", zh = "切断主电源。" }]
 skill = { en = "Lift technician", zh = "电梯维保人员" }
 duration = "30m"
 
+[[causes]]
+id = "door_lock"
+name = { en = "Door lock", zh = "门锁" }
+rules = ["entrapment"]
+weight = 3.0
+source = "test"
+runbook = "release"
+parts = [{ en = "Lock contact", zh = "门锁触点" }]
+
+[[causes]]
+id = "supply"
+name = { en = "Supply", zh = "电源" }
+rules = ["entrapment"]
+weight = 1.0
+source = "test"
+runbook = "release"
+duration = "50m"
+
+[[causes]]
+id = "battery"
+name = { en = "Battery", zh = "电池" }
+tickets = ["test_failure"]
+weight = 1.0
+source = "test"
+runbook = "release"
+
 [[commands]]
 name = "test_call"
 params = ["to"]

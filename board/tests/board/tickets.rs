@@ -1,9 +1,13 @@
 //! Tickets through the API.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
-use model::{AlertChange, Clock};
+use model::{
+    Alert, AlertChange, AlertId, Clock, Device, DeviceId, RuleId, RunbookId, Severity, SiteUse, TicketKind, Traffic,
+};
 use serde_json::{Value, json};
-use store::{UserRole, WatchCursors};
+use store::{AuditActor, UserRole, WatchCursors};
 
 use crate::fixture::{Client, PUBLIC_URL, TestBoard, alert};
 
@@ -106,7 +110,7 @@ async fn a_ticket_is_worked_from_the_board_to_its_end() {
     assert!(refused.json()["error"]["remedy"].as_str().unwrap().contains("what was found"));
     let closed = act(&client, &board, json!({ "action": "close", "note": "Door lock replaced" })).await.json();
     assert_eq!(closed["status"], "closed");
-    assert_eq!(closed["actions"], json!([]));
+    assert_eq!(closed["actions"], json!(["confirm_cause"]));
     let last = closed["timeline"].as_array().unwrap().iter().rfind(|l| l["what"]["type"] == "note").unwrap();
     assert_eq!(last["what"]["text"], "Door lock replaced");
     assert_eq!(last["actor"]["name"], "The dispatcher");
@@ -185,4 +189,112 @@ async fn a_cleared_alert_is_told() {
     assert_eq!((&detail["alerts_open"], &detail["alerts_total"]), (&json!(0), &json!(1)));
     assert_eq!(detail["alerts"][0]["cleared_at"], "2026-03-01T00:01:00Z");
     assert!(milestones(&detail).contains(&"restored"));
+}
+
+#[tokio::test]
+async fn likely_causes_are_told_with_what_they_take_and_learn_from_closed_tickets() {
+    let board = TestBoard::start().await;
+    let client = board.as_role(UserRole::Dispatcher).await;
+    let detail = client.get(&format!("/api/v1/tickets/{}", board.ours.ticket)).await.json();
+    let preparation = &detail["preparation"];
+    let told = |preparation: &Value| -> Vec<(String, f64, u64, bool)> {
+        let causes = preparation["causes"].as_array().unwrap().iter();
+        let number = |cause: &Value| (cause["probability"].as_f64().unwrap(), cause["confirmed"].as_u64().unwrap());
+        let line = |cause: &Value| {
+            let (probability, confirmed) = number(cause);
+            (cause["name"]["en"].as_str().unwrap().to_owned(), probability, confirmed, cause["prepared"] == true)
+        };
+        causes.map(line).collect()
+    };
+    assert_eq!(told(preparation), [("Door lock".to_owned(), 0.75, 0, true), ("Supply".to_owned(), 0.25, 0, true)]);
+    assert_eq!(preparation["parts"][0]["name"]["zh"], "门锁触点");
+    assert_eq!(preparation["parts"][0]["probability"], 0.75);
+    assert_eq!(preparation["skills"][0]["en"], "Lift technician");
+    assert_eq!((&preparation["usual"], &preparation["longest"]), (&json!("35m"), &json!("50m")));
+    let known: Vec<_> = detail["known_causes"].as_array().unwrap().iter().map(|cause| &cause["id"]).collect();
+    assert_eq!(known, ["door_lock", "supply", "battery"]);
+    let unknown = act(&client, &board, json!({ "action": "confirm_cause", "cause": "ghosts" })).await;
+    assert_eq!((unknown.status, unknown.error().as_str()), (StatusCode::BAD_REQUEST, "bad_request"));
+    let viewer = board.as_role(UserRole::Viewer).await;
+    let refused = act(&viewer, &board, json!({ "action": "confirm_cause", "cause": "supply" })).await;
+    assert_eq!(refused.error(), "forbidden");
+    act(&client, &board, json!({ "action": "released" })).await;
+    let close = json!({ "action": "close", "note": "Breaker had tripped", "cause": "supply" });
+    let closed = act(&client, &board, close).await.json();
+    assert_eq!((&closed["status"], &closed["cause"]["id"]), (&json!("closed"), &json!("supply")));
+    let line = closed["timeline"].as_array().unwrap().iter().find(|l| l["what"]["type"] == "cause_confirmed").unwrap();
+    assert_eq!(line["what"]["cause"]["name"]["en"], "Supply");
+    // The next ticket of this rule knows; the other organisation's does not.
+    let raised = AlertChange::Raised(Box::new(alert(&board.ours.device, board.clock.now() + Duration::from_secs(60))));
+    let cursors = WatchCursors { partition: 0, events: 1, telemetry: 0 };
+    board.store.commit_watch(&[raised], &cursors, &[], board.clock.now() + Duration::from_secs(60)).await.unwrap();
+    let next = client.get("/api/v1/tickets").await.json()["tickets"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/tickets/{next}");
+    let told_next = told(&client.get(&path).await.json()["preparation"]);
+    assert_eq!(told_next, [("Door lock".to_owned(), 0.6, 0, true), ("Supply".to_owned(), 0.4, 1, true)]);
+    // A closed ticket still takes a better answer, from those on site as well.
+    let technician = board.as_role(UserRole::Technician).await;
+    let corrected = act(&technician, &board, json!({ "action": "confirm_cause", "cause": "door_lock" })).await.json();
+    assert_eq!((&corrected["status"], &corrected["cause"]["id"]), (&json!("closed"), &json!("door_lock")));
+    let again = told(&client.get(&path).await.json()["preparation"]);
+    assert_eq!(again, [("Door lock".to_owned(), 0.8, 1, true), ("Supply".to_owned(), 0.2, 0, false)]);
+}
+
+#[tokio::test]
+async fn a_breakdown_and_a_forecast_tell_whom_they_affect() {
+    let board = TestBoard::start().await;
+    let (client, ours) = (board.as_role(UserRole::Viewer).await, &board.ours);
+    let (store, by) = (&board.store, AuditActor::CommandLine);
+    let other = |id: &str| Device { id: DeviceId::new(id).unwrap(), plate: None, ..ours.device.clone() };
+    for id in ["lift-2", "lift-3", "lift-4"] {
+        store.upsert_device(&other(id), None, &by, board.clock.now()).await.unwrap();
+    }
+    // Sunday noon in Shanghai.
+    board.clock.advance(Duration::from_hours(4));
+    let now = board.clock.now();
+    let raise = async |device: &Device, kind: TicketKind, rule: &str, events: u64| -> Value {
+        let raised = Alert {
+            kind,
+            rule: RuleId::new(rule).unwrap(),
+            id: AlertId::derive(&device.id, &RuleId::new(rule).unwrap(), now),
+            severity: Severity::Major,
+            life_safety: false,
+            runbook: Some(RunbookId::new("release").unwrap()),
+            ..alert(device, now)
+        };
+        let cursors = WatchCursors { partition: 0, events, telemetry: 0 };
+        store.commit_watch(&[AlertChange::Raised(Box::new(raised))], &cursors, &[], now).await.unwrap();
+        let found = client.get(&format!("/api/v1/tickets?kind={}&device={}", kind.code(), device.id)).await.json();
+        found["tickets"][0]["id"].clone()
+    };
+    let detail = async |id: &Value| client.get(&format!("/api/v1/tickets/{}", id.as_str().unwrap())).await.json();
+    // Lift 1 has somebody shut in, lift 2 breaks down: of four, two carry on.
+    let broken = raise(&other("lift-2"), TicketKind::Breakdown, "stuck", 1).await;
+    let impact = detail(&broken).await["impact"].clone();
+    assert_eq!((&impact["others"], &impact["alternatives"]), (&json!(3), &json!(2)));
+    // Half an hour by the runbook, and four hours.
+    assert_eq!((&impact["time_out"], &impact["cases"]), (&json!("4h 30m"), &Value::Null));
+    assert_eq!(impact["crowd"], Value::Null, "nobody said who uses the site");
+    assert_eq!(detail(&json!(ours.ticket.to_string())).await["impact"], Value::Null, "an entrapment cannot wait");
+    let site = store.sites(ours.org).await.unwrap()[0].id;
+    let used = SiteUse { population: 600, traffic: Traffic::Residential, vulnerable: 7 };
+    assert!(store.set_site_use(ours.org, site, &used).await.unwrap());
+    assert!(!store.set_site_use(board.theirs.org, site, &used).await.unwrap(), "not their site");
+    assert_eq!(store.site_use(board.theirs.org, site).await.unwrap(), None);
+    let crowd = detail(&broken).await["impact"]["crowd"].clone();
+    assert_eq!(
+        (&crowd["population"], &crowd["vulnerable"], &crowd["traffic"]),
+        (&json!(600), &json!(7), &json!("residential"))
+    );
+    // A fifth of them is on the move at noon of a Sunday, in three lifts.
+    assert_eq!(crowd["hours"][0], json!({ "at": "2026-03-01T04:00:00Z", "people": 40 }));
+    assert_eq!(crowd["hours"].as_array().unwrap().len(), 24);
+    // 20, 18, 18, 19 and half of 20 per cent of 600, a third of it.
+    assert_eq!((&crowd["people_out"], &crowd["visit"]), (&json!(170), &Value::Null));
+    let foretold = raise(&other("lift-3"), TicketKind::Forecast, "failure_risk", 2).await;
+    let impact = detail(&foretold).await["impact"].clone();
+    assert_eq!((&impact["alternatives"], &impact["expected_at"]), (&json!(1), &json!("2026-03-02T04:00:00Z")));
+    // By day, before Monday noon, the quietest hour is from ten on: 12 per cent of 600, in two lifts.
+    let visit = &impact["crowd"]["visit"];
+    assert_eq!((&visit["from"], &visit["people"]), (&json!("2026-03-02T02:00:00Z"), &json!(36)), "{impact}");
 }

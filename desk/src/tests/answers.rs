@@ -1,9 +1,9 @@
 //! What people say, what it proves, and what is refused.
 
-use model::{MilestoneKind, Severity, TicketKind};
+use model::{CauseId, Localised, MilestoneKind, Severity, TicketKind};
 
 use super::script::{ANN, BOB, Do::*, OLGA, STATION, Stage, assign, check, close, minute, person};
-use crate::{Action, Action::*, Actor, Status, applicable, clocks};
+use crate::{Action, Action::*, Actor, Confirmed, Status, applicable, clocks};
 
 fn entrapment() -> Stage {
     Stage::of(TicketKind::Entrapment)
@@ -231,4 +231,41 @@ fn the_clocks_run_from_detection() {
     let clocks = clocks(&ticket);
     assert_eq!((clocks.acknowledged, clocks.arrived, clocks.released), (minutes(2), minutes(11), minutes(19)));
     assert_eq!(clocks.restored, None);
+}
+
+#[test]
+fn a_cause_is_kept_and_told_by_who_closes() {
+    let cause = Confirmed { id: CauseId::new("rollers").unwrap(), name: Localised::new("Rollers", "滚轮") };
+    let close = |cause: Option<Confirmed>| Close { note: Some("done".to_owned()), cause };
+    let ticket = check(
+        &quiet(),
+        &[(1, Board(close(Some(cause.clone())))), (2, Board(close(None)))],
+        &["1m acknowledged", "1m note done", "1m cause rollers", "1m closed"],
+    );
+    assert_eq!(ticket.cause, Some(cause));
+    let other = Confirmed { id: CauseId::new("belt").unwrap(), name: Localised::new("Belt", "皮带") };
+    let said = |cause: &Confirmed| ConfirmCause { cause: cause.clone() };
+    let ticket = ticket.cause.unwrap();
+    let later = check(
+        &quiet(),
+        &[
+            (1, Board(close(None))),
+            (2, Board(close(Some(ticket.clone())))),
+            (3, Board(close(Some(other.clone())))),
+            (4, Board(said(&ticket))),
+            (5, Sms(ANN, said(&other))),
+            (6, Device(said(&ticket))),
+        ],
+        &[
+            "1m acknowledged",
+            "1m note done",
+            "1m closed",
+            "2m cause rollers",
+            "5m cause belt",
+            "6m refused: only responders and dispatchers can do this; sign in to the board or answer a message you received",
+        ],
+    );
+    assert_eq!((later.cause, later.status), (Some(other), Status::Closed));
+    let unsaid = check(&quiet(), &[(1, Board(close(None)))], &["1m acknowledged", "1m note done", "1m closed"]);
+    assert_eq!(unsaid.cause, None);
 }

@@ -74,6 +74,7 @@ fn may_page_again(before: &Ticket, event: &Event, effects: &[Effect]) -> bool {
             | Action::Arrived
             | Action::Released
             | Action::Close { .. }
+            | Action::ConfirmCause { .. }
             | Action::Note { .. } => false,
         },
         // New danger; or the device fails again after it was restored; or it got worse after calling was given up.
@@ -162,7 +163,7 @@ fn step(
         Ok(result) => result,
         Err(error) => {
             if let Event::Act { actor: Actor::User { .. }, action, .. } = event {
-                let needs_input = matches!(action, Action::Close { note: None } | Action::Assign { .. });
+                let needs_input = matches!(action, Action::Close { note: None, .. } | Action::Assign { .. });
                 let name = serde_json::to_value(action).unwrap()["action"].as_str().unwrap().to_owned();
                 let offered = offered.contains(&name.as_str()) && name != "note" && !needs_input;
                 assert!(!offered, "{name} was offered and refused: {error}");

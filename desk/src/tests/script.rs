@@ -167,7 +167,7 @@ pub(super) fn assign(name: &str) -> Action {
 }
 
 pub(super) fn close(note: &str) -> Action {
-    Action::Close { note: Some(note.to_owned()).filter(|note| !note.is_empty()) }
+    Action::Close { note: Some(note.to_owned()).filter(|note| !note.is_empty()), cause: None }
 }
 
 pub(super) fn affected_id(name: &str) -> AffectedId {
@@ -306,6 +306,7 @@ fn line(at: u64, effect: &Effect) -> Option<String> {
             What::Assigned { name, .. } => format!("assigned {name}"),
             What::Overdue => "overdue".to_owned(),
             What::AffectedAdded { .. } => "affected added".to_owned(),
+            What::CauseConfirmed { cause } => format!("cause {}", cause.id),
             What::Note { text } => format!("note {text}"),
         },
     };

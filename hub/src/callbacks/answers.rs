@@ -35,6 +35,7 @@ pub fn done(language: Language, number: Option<u64>, action: &Action) -> String 
         Action::Arrived => ("noted that you are on site.", "已记录您已到场。"),
         Action::Released => ("noted that the person is out.", "已记录人员已救出。"),
         Action::Close { .. } => ("closed.", "已关闭。"),
+        Action::ConfirmCause { .. } => ("noted what had failed.", "已记录故障原因。"),
         Action::Note { .. } => ("written down.", "已记录。"),
     };
     match language {

@@ -1,10 +1,13 @@
 //! `liftline import FILE.toml`: an organisation with its sites, people, rotas and users. What is already there by name
-//! stays as it is, so a file can be imported again after it grew.
+//! stays as it is, but for who uses a site, so a file can be imported again after it grew.
 
 use std::{collections::HashMap, path::Path};
 
-use anyhow::{Context as _, anyhow};
-use model::{Language, MessageChannel, OrgId, PersonId, PersonRole, Receiver, RescueLevel, Site, SiteId, Timestamp};
+use anyhow::{Context as _, anyhow, bail};
+use model::{
+    Language, MessageChannel, OrgId, PersonId, PersonRole, Receiver, RescueLevel, Site, SiteId, SiteUse, Timestamp,
+    Traffic,
+};
 use serde::Deserialize;
 use store::{AuditActor, NewPerson, NewRota, NewSite, Store, Subscription};
 
@@ -35,6 +38,30 @@ pub struct SiteEntry {
     pub address: String,
     /// IANA time zone.
     pub time_zone: String,
+    /// How many people live or work there; together with `traffic`.
+    pub population: Option<u32>,
+    /// When they come and go.
+    pub traffic: Option<Traffic>,
+    /// How many of them cannot do without the devices.
+    pub vulnerable: Option<u32>,
+}
+
+impl SiteEntry {
+    /// Who uses the site's devices, if the file says so.
+    fn used(&self) -> anyhow::Result<Option<SiteUse>> {
+        let used = match (self.population, self.traffic, self.vulnerable) {
+            (None, None, None) => return Ok(None),
+            (Some(population), Some(traffic), vulnerable) => {
+                SiteUse { population, traffic, vulnerable: vulnerable.unwrap_or(0) }
+            }
+            (None, _, _) | (_, None, _) => bail!(
+                "the site \"{}\" says only in part who uses it; write both population and traffic (office, residential or \
+                 hospital)",
+                self.name
+            ),
+        };
+        Ok(Some(used.check().with_context(|| format!("the site \"{}\"", self.name))?))
+    }
 }
 
 /// A person and how to reach them.
@@ -122,6 +149,9 @@ pub async fn import_organisation(
     file: &OrganisationFile,
     now: Timestamp,
 ) -> anyhow::Result<(OrgId, Imported)> {
+    // Before anything is written.
+    let uses = file.sites.iter().map(|entry| Ok(entry.used()?.map(|used| (entry, used))));
+    let uses: Vec<(&SiteEntry, SiteUse)> = uses.filter_map(Result::transpose).collect::<anyhow::Result<_>>()?;
     let org = match store.org_by_name(&file.organisation).await? {
         Some(org) => org.id,
         None => store.create_org(&file.organisation, now).await?.id,
@@ -131,6 +161,11 @@ pub async fn import_organisation(
         if store.site_by_name(org, &entry.name).await?.is_none() {
             ensure_site(store, org, &entry.name, &entry.address, &entry.time_zone, now).await?;
             imported.sites += 1;
+        }
+    }
+    for (entry, used) in uses {
+        if let Some(site) = store.site_by_name(org, &entry.name).await? {
+            store.set_site_use(org, site.id, &used).await.with_context(|| format!("the site \"{}\"", entry.name))?;
         }
     }
     let sites: HashMap<String, SiteId> = store.sites(org).await?.into_iter().map(|site| (site.name, site.id)).collect();
@@ -220,4 +255,33 @@ fn receivers(entry: &PersonEntry) -> Vec<Receiver> {
     ways.into_iter()
         .filter_map(|(channel, address)| address.clone().map(|address| Receiver { channel, address }))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_uses_a_site_is_said_whole_or_not_at_all() {
+        let used = |text: &str| {
+            let site = format!("name = \"Tower\"\naddress = \"\"\ntime_zone = \"UTC\"\n{text}");
+            let entry: SiteEntry = toml::from_str(&site).map_err(|error| error.message().to_owned())?;
+            entry.used().map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(used(""), Ok(None));
+        let office = SiteUse { population: 900, traffic: Traffic::Office, vulnerable: 0 };
+        assert_eq!(used("population = 900\ntraffic = \"office\""), Ok(Some(office)));
+        let some = SiteUse { vulnerable: 12, ..office };
+        assert_eq!(used("population = 900\ntraffic = \"office\"\nvulnerable = 12"), Ok(Some(some)));
+        for text in ["population = 900", "traffic = \"office\"", "vulnerable = 3"] {
+            assert!(used(text).unwrap_err().contains("write both population and traffic"), "{text}");
+        }
+        let wrong = |text: &str| used(&format!("traffic = \"office\"\n{text}")).unwrap_err();
+        assert_eq!(
+            wrong("population = 0"),
+            "the site \"Tower\": the population 0 cannot be; write how many people live or work there, 1 to 1000000"
+        );
+        assert!(wrong("population = 9\nvulnerable = 10").contains("write at most the population"));
+        assert!(used("population = 9\ntraffic = \"prison\"").unwrap_err().contains("unknown variant"));
+    }
 }

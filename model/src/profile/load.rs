@@ -94,6 +94,11 @@ impl Profile {
         }
         let own: Vec<RuleId> = rules.iter().map(|rule| rule.id.clone()).collect();
         let failures = raw.failures.map(|raw| super::failures::load(&names, &own, raw)).transpose()?;
+        let watched = own
+            .iter()
+            .chain(detectors.iter().map(|detector| &detector.id))
+            .chain(forecasts.iter().map(|forecast| &forecast.id));
+        let causes = super::causes::load(&names, watched.cloned().collect(), failures.is_some(), raw.causes)?;
         let commands = commanded::commands(&source, &names, raw.commands)?;
         Ok(Self {
             id: raw.profile.id,
@@ -110,6 +115,7 @@ impl Profile {
             detectors,
             forecasts,
             failures,
+            causes,
             runbooks,
             commands,
         })

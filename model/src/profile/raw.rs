@@ -30,6 +30,8 @@ pub(super) struct RawFile {
     pub(super) runbooks: Vec<Spanned<RawRunbook>>,
     pub(super) failures: Option<Spanned<super::failures::RawFailures>>,
     #[serde(default)]
+    pub(super) causes: Vec<Spanned<super::causes::RawCause>>,
+    #[serde(default)]
     pub(super) commands: Vec<Spanned<RawCommand>>,
 }
 

@@ -1,7 +1,10 @@
 //! Tickets under people's hands.
 
-use desk::{Action, Actor, Event, Status};
-use model::{DeliveryState, Language, MessageChannel, MilestoneKind, Purpose, TicketId, TicketKind, UserId};
+use desk::{Action, Actor, Confirmed, Event, Status};
+use model::{
+    CauseId, DeliveryState, Language, Localised, MessageChannel, MilestoneKind, ProfileId, Purpose, RuleId, TicketId,
+    TicketKind, Timestamp, UserId,
+};
 use store::{ApplyError, NewAffected, TicketFilter, TicketState};
 
 use crate::{
@@ -17,6 +20,7 @@ on_both_engines!(
     an_affected_person_gets_a_page_that_ends,
     tickets_are_listed_searched_and_paged,
     a_refusal_changes_nothing,
+    closed_tickets_tell_what_had_failed_and_for_how_long,
 );
 
 fn dispatcher() -> Actor {
@@ -216,9 +220,52 @@ async fn a_refusal_changes_nothing(db: TestDb) {
     let world = World::new(&db).await;
     let ticket = world.raise(&world.alert("lift-1", "entrapment", TicketKind::Entrapment, start()), start()).await;
     let timeline = db.store.timeline(world.org, ticket.id).await.unwrap();
-    let error = db.store.apply(world.org, ticket.id, act(Action::Close { note: None }), start()).await.unwrap_err();
+    let error = db
+        .store
+        .apply(world.org, ticket.id, act(Action::Close { note: None, cause: None }), start())
+        .await
+        .unwrap_err();
     assert!(matches!(error, ApplyError::Transition(_)), "{error}");
     assert_eq!(world.ticket(ticket.id).await, ticket);
     assert_eq!(db.store.timeline(world.org, ticket.id).await.unwrap(), timeline);
     assert!(ticket.milestone(MilestoneKind::Closed).is_none());
+}
+
+async fn closed_tickets_tell_what_had_failed_and_for_how_long(db: TestDb) {
+    let world = World::new(&db).await;
+    let other = World::named(&db.store, "Other", "b", "+8613900000000").await;
+    let (lift, door) = (ProfileId::new("lift").unwrap(), RuleId::new("door").unwrap());
+    let cause = |name: &str| Confirmed { id: CauseId::new(name).unwrap(), name: Localised::new(name, name) };
+    let work = async |world: &World, rule: &str, at: Timestamp, minutes: u64, cause: Option<Confirmed>| {
+        let alert = world.alert("lift-1", rule, TicketKind::Breakdown, at);
+        let ticket = world.raise(&alert, at).await;
+        let end = at + secs(minutes * 60);
+        if minutes > 0 {
+            world.commit(&[cleared(&alert, end)], end).await;
+        }
+        let close = Action::Close { note: Some("done".to_owned()), cause };
+        db.store.apply(world.org, ticket.id, act(close.clone()), end).await.unwrap();
+        db.store.apply(world.org, ticket.id, act(close), end).await.unwrap();
+        ticket.id
+    };
+    let day = |n: u64| start() + secs(n * 86_400);
+    let first = work(&world, "door", day(0), 30, Some(cause("dirt"))).await;
+    // It was something else.
+    let corrected = act(Action::ConfirmCause { cause: cause("rollers") });
+    db.store.apply(world.org, first, corrected, day(1)).await.unwrap();
+    work(&world, "door", day(1), 90, Some(cause("belt"))).await;
+    work(&world, "door", day(2), 0, Some(cause("rollers"))).await;
+    work(&world, "door", day(3), 60, None).await;
+    work(&world, "brake", day(4), 10, Some(cause("lining"))).await;
+    let counts = async |org, rule: &RuleId| -> Vec<(String, u32)> {
+        let counts = db.store.confirmed_causes(org, &lift, rule).await.unwrap();
+        counts.into_iter().map(|(cause, count)| (cause.to_string(), count)).collect()
+    };
+    assert_eq!(counts(world.org, &door).await, [("belt".to_owned(), 1), ("rollers".to_owned(), 2)]);
+    assert!(counts(other.org, &door).await.is_empty(), "another organisation's tickets");
+    // What never cleared was not restored.
+    let out = db.store.times_out(world.org, &lift, TicketKind::Breakdown, 3).await.unwrap();
+    assert_eq!(out, [secs(600), secs(3600), secs(5400)]);
+    assert!(db.store.times_out(world.org, &lift, TicketKind::Forecast, 9).await.unwrap().is_empty());
+    assert!(db.store.times_out(other.org, &lift, TicketKind::Breakdown, 9).await.unwrap().is_empty());
 }

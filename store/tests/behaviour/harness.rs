@@ -245,6 +245,7 @@ pub fn profile(extra: &[(&str, ChannelKind)]) -> Profile {
         detectors: Vec::new(),
         forecasts: Vec::new(),
         failures: None,
+        causes: Vec::new(),
         runbooks: Vec::new(),
         commands: Vec::new(),
     }

@@ -1,6 +1,6 @@
 //! Organisations and what belongs to them.
 
-use model::{Device, MessageChannel, ProfileId, RescueLevel, SiteId};
+use model::{Device, MessageChannel, ProfileId, RescueLevel, SiteId, SiteUse, Traffic};
 use store::{DeviceFilter, NewRota, NewSite, StoreError, Subscription};
 
 use crate::{
@@ -18,6 +18,7 @@ on_both_engines!(
     only_the_organisations_own_can_be_named,
     a_site_of_its_own_rota_is_its_own_affair,
     changes_leave_their_trace,
+    a_site_s_use_is_said_and_corrected,
 );
 
 async fn names_are_unique_where_they_must_be(db: TestDb) {
@@ -186,4 +187,22 @@ async fn changes_leave_their_trace(db: TestDb) {
     assert!(log.iter().all(|line| line.actor == CLI && !line.detail.to_string().contains("secret_sha256")));
     let older = db.store.audit_log(world.org, 100, Some(log[1].id)).await.unwrap();
     assert_eq!(older, log[2..]);
+}
+
+async fn a_site_s_use_is_said_and_corrected(db: TestDb) {
+    let world = World::new(&db).await;
+    let (org, site) = (world.org, world.site.id);
+    assert_eq!(db.store.site_use(org, site).await.unwrap(), None);
+    let first = SiteUse { population: 900, traffic: Traffic::Hospital, vulnerable: 400 };
+    assert!(db.store.set_site_use(org, site, &first).await.unwrap());
+    assert_eq!(db.store.site_use(org, site).await.unwrap(), Some(first));
+    let other = db.store.create_org("Other", start()).await.unwrap().id;
+    let theirs = SiteUse { population: 1, traffic: Traffic::Office, vulnerable: 0 };
+    assert!(!db.store.set_site_use(other, site, &theirs).await.unwrap(), "not their site");
+    assert_eq!(db.store.site_use(other, site).await.unwrap(), None);
+    for traffic in Traffic::ALL {
+        let corrected = SiteUse { population: 1_000_000, traffic, vulnerable: 0 };
+        assert!(db.store.set_site_use(org, site, &corrected).await.unwrap());
+        assert_eq!(db.store.site_use(org, site).await.unwrap(), Some(corrected));
+    }
 }

@@ -421,6 +421,7 @@ fn calling(lines: &[TimelineEntry], say: &mut impl FnMut(String)) {
             | What::NobodyOnCall { .. }
             | What::Exhausted
             | What::AffectedAdded { .. }
+            | What::CauseConfirmed { .. }
             | What::Note { .. } => {}
         }
     }

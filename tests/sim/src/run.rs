@@ -368,7 +368,12 @@ impl Run {
             Action::Arrived => MilestoneKind::Arrived,
             Action::Released => MilestoneKind::Released,
             Action::Close { .. } => MilestoneKind::Closed,
-            Action::EnRoute | Action::Decline | Action::Escalate | Action::Assign { .. } | Action::Note { .. } => {
+            Action::EnRoute
+            | Action::Decline
+            | Action::Escalate
+            | Action::Assign { .. }
+            | Action::ConfirmCause { .. }
+            | Action::Note { .. } => {
                 return;
             }
         };
@@ -415,7 +420,7 @@ impl Run {
         let filter = TicketFilter { state: TicketState::Open, limit: 1000, ..TicketFilter::default() };
         for view in self.core.store.tickets(self.world.org, &filter).await?.tickets {
             let ticket = view.ticket;
-            let close = Action::Close { note: Some("The end.".to_owned()) };
+            let close = Action::Close { note: Some("The end.".to_owned()), cause: None };
             let actions = match ticket.kind {
                 TicketKind::Entrapment => vec![Action::Released, close],
                 TicketKind::Breakdown | TicketKind::Forecast | TicketKind::TestFailure | TicketKind::Outage => {

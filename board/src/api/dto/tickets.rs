@@ -1,13 +1,15 @@
 //! Tickets.
 
 use model::{
-    AffectedId, AlertId, DeliveryState, DeviceId, Language, Localised, MessageChannel, MilestoneKind, OutboxId,
-    PersonId, Purpose, RunbookId, Severity, TicketId, TicketKind, Timestamp,
+    AffectedId, AlertId, CauseId, DeliveryState, DeviceId, Language, Localised, MessageChannel, MilestoneKind,
+    OutboxId, PersonId, Purpose, RunbookId, Severity, TicketId, TicketKind, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ActorView, AlertView, DeviceRef, ForecastView, PersonRef, SiteRef, Text};
+use super::{
+    ActorView, AlertView, CauseRef, DeviceRef, ForecastView, ImpactView, PersonRef, PreparationView, SiteRef, Text,
+};
 use crate::api::codes::{
     ChannelCode, DeliveryCode, KindCode, LanguageCode, MilestoneCode, OccupancyCode, PurposeCode, SeverityCode,
     StatusCode,
@@ -278,6 +280,11 @@ pub enum WhatView {
         #[schema(value_type = String, format = "uuid")]
         affected: AffectedId,
     },
+    /// Somebody said what had failed.
+    CauseConfirmed {
+        /// What.
+        cause: CauseRef,
+    },
     /// Somebody wrote something.
     Note {
         /// The text.
@@ -418,6 +425,8 @@ pub enum ActionCode {
     Released,
     /// Finish the case.
     Close,
+    /// Say what had failed, also after it is closed.
+    ConfirmCause,
     /// Write on the timeline.
     Note,
     /// Add an affected person (`POST …/affected`).
@@ -451,6 +460,16 @@ pub enum ActionRequest {
         /// What was found and done; required while alerts are open.
         #[serde(default)]
         note: Option<String>,
+        /// What had failed: one of `known_causes`.
+        #[serde(default)]
+        #[schema(value_type = Option<String>)]
+        cause: Option<CauseId>,
+    },
+    /// Say what had failed, also after it is closed; again, if it was something else.
+    ConfirmCause {
+        /// What: one of `known_causes`.
+        #[schema(value_type = String)]
+        cause: CauseId,
     },
     /// Write on the timeline.
     Note {
@@ -495,6 +514,14 @@ pub struct TicketDetail {
     pub messages: Vec<MessageView>,
     /// How to repair it.
     pub runbook: Option<RunbookView>,
+    /// What probably failed, and what the visit should bring; null if the profile's catalogue has nothing for it.
+    pub preparation: Option<PreparationView>,
+    /// For forecasts and breakdowns of one device: whom it affects.
+    pub impact: Option<ImpactView>,
+    /// What had failed, as somebody said.
+    pub cause: Option<CauseRef>,
+    /// What may be named as the cause when it is closed: the profile's catalogue, the likeliest first.
+    pub known_causes: Vec<CauseRef>,
     /// For forecasts: what is expected.
     pub forecast: Option<ForecastView>,
     /// For tickets that concern several lifts: all of them, those with somebody inside first; at most 1,000.

@@ -24,6 +24,7 @@ export type ActionCode =
   | "arrived"
   | "released"
   | "close"
+  | "confirm_cause"
   | "note"
   | "add_affected";
 export type Channel = "sms" | "voice" | "email" | "webhook";
@@ -208,6 +209,7 @@ export type What =
   | { type: "nobody_on_call"; level: number }
   | { type: "assigned"; person: PersonRef }
   | { type: "affected_added"; affected: string }
+  | { type: "cause_confirmed"; cause: CauseRef }
   | { type: "note"; text: string };
 export interface TimelineEntry {
   seq: number;
@@ -253,6 +255,44 @@ export interface Runbook {
   skill: Text;
   duration: string;
 }
+export interface CauseRef {
+  id: string;
+  name: Text;
+}
+export interface Cause extends CauseRef {
+  probability: number;
+  confirmed: number;
+  prepared: boolean;
+  parts: Text[];
+  duration: string;
+  runbook: string;
+  source: string;
+}
+/** What a visit should be prepared for. */
+export interface Preparation {
+  causes: Cause[];
+  parts: { name: Text; probability: number }[];
+  tools: Text[];
+  skills: Text[];
+  usual: string;
+  longest: string;
+}
+/** Whom a device that is out, or will be, affects. */
+export interface Impact {
+  alternatives: number;
+  others: number;
+  time_out: string;
+  cases: number | null;
+  expected_at: string | null;
+  crowd: {
+    population: number;
+    vulnerable: number;
+    traffic: "office" | "residential" | "hospital";
+    hours: { at: string; people: number }[];
+    people_out: number;
+    visit: { from: string; to: string; people: number } | null;
+  } | null;
+}
 export interface TicketDetail extends TicketSummary {
   alerts: Alert[];
   timeline: TimelineEntry[];
@@ -260,6 +300,10 @@ export interface TicketDetail extends TicketSummary {
   responders: Responder[];
   messages: Message[];
   runbook: Runbook | null;
+  preparation: Preparation | null;
+  impact: Impact | null;
+  cause: CauseRef | null;
+  known_causes: CauseRef[];
   forecast: Forecast | null;
   lifts: Lift[];
   explains: TicketRef[];

@@ -1,0 +1,92 @@
+//! What a visit should be prepared for, from the profile's catalogue of causes and what was confirmed before.
+
+use std::time::Duration;
+
+use desk::{
+    Confirmed, Ticket,
+    causes::{self, Preparation},
+};
+use model::{CauseId, Directory, Profile};
+
+use super::{
+    dto::{CauseRef, CauseView, PartView, PreparationView},
+    error::ApiError,
+};
+use crate::{auth::Session, state::App};
+
+/// What is prepared for a ticket.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// How likely causes are, and what they take.
+    pub view: Option<PreparationView>,
+    /// The causes that may be named when the ticket is closed.
+    pub known: Vec<CauseRef>,
+    /// How long the repair usually takes, by its causes or its runbook.
+    pub repair: Duration,
+}
+
+/// What is prepared for a ticket.
+pub(crate) async fn of_ticket(app: &App, session: &Session, ticket: &Ticket) -> Result<Prepared, ApiError> {
+    let directory = app.directory();
+    let Some(profile) = directory.profiles.get(&ticket.profile) else { return Ok(Prepared::default()) };
+    let by_runbook = ticket.runbook.as_ref().and_then(|runbook| profile.runbook(runbook)).map(|found| found.duration);
+    let repair = by_runbook.unwrap_or_default();
+    let Some(rule) = ticket.rule().filter(|_| !profile.causes.is_empty()) else {
+        return Ok(Prepared { repair, ..Prepared::default() });
+    };
+    let confirmed = app.store().confirmed_causes(session.org(), &profile.id, rule).await?;
+    let preparation = causes::prepare(profile, rule, ticket.kind, &confirmed);
+    let ranked: Vec<&CauseId> =
+        preparation.iter().flat_map(|found| &found.causes).map(|ranked| &ranked.cause.id).collect();
+    let place = |id: &CauseId| ranked.iter().position(|known| *known == id).unwrap_or(usize::MAX);
+    let mut known: Vec<CauseRef> =
+        profile.causes.iter().map(|cause| CauseRef { id: cause.id.clone(), name: cause.name.clone() }).collect();
+    known.sort_by_key(|cause| place(&cause.id));
+    Ok(Prepared {
+        repair: preparation.as_ref().map_or(repair, |preparation| preparation.usual),
+        view: preparation.map(|preparation| view(profile, &preparation)),
+        known,
+    })
+}
+
+/// The cause that somebody who closes the ticket names.
+pub(crate) fn confirmed(directory: &Directory, ticket: &Ticket, id: &CauseId) -> Result<Confirmed, ApiError> {
+    match directory.profiles.get(&ticket.profile).and_then(|profile| profile.cause(id)) {
+        Some(cause) => Ok(Confirmed { id: cause.id.clone(), name: cause.name.clone() }),
+        None => Err(ApiError::bad_request(
+            format!("The profile \"{}\" has no cause \"{id}\" in its catalogue.", ticket.profile),
+            "Name one of the ticket's known_causes, or leave the cause out.",
+        )),
+    }
+}
+
+/// A cause that was confirmed.
+pub(crate) fn cause_ref(cause: &Confirmed) -> CauseRef {
+    CauseRef { id: cause.id.clone(), name: cause.name.clone() }
+}
+
+fn view(profile: &Profile, preparation: &Preparation<'_>) -> PreparationView {
+    let causes = preparation.causes.iter().map(|ranked| CauseView {
+        id: ranked.cause.id.clone(),
+        name: ranked.cause.name.clone(),
+        probability: ranked.probability,
+        confirmed: ranked.confirmed,
+        prepared: ranked.prepared,
+        parts: ranked.cause.parts.clone(),
+        duration: model::duration::format(causes::takes(profile, ranked.cause)),
+        runbook: ranked.cause.runbook.clone(),
+        source: ranked.cause.source.clone(),
+    });
+    PreparationView {
+        causes: causes.collect(),
+        parts: preparation
+            .parts
+            .iter()
+            .map(|(name, probability)| PartView { name: (*name).clone(), probability: *probability })
+            .collect(),
+        tools: preparation.tools.iter().copied().cloned().collect(),
+        skills: preparation.skills.iter().copied().cloned().collect(),
+        usual: model::duration::format(preparation.usual),
+        longest: model::duration::format(preparation.longest),
+    }
+}

@@ -1,0 +1,83 @@
+//! What was learnt of tickets when they were closed: what had failed, and how long it was out.
+
+use std::time::Duration;
+
+use desk::Ticket;
+use model::{CauseId, MilestoneKind, OrgId, ProfileId, RuleId, TicketKind, Timestamp};
+
+use crate::{
+    Result, Store,
+    db::{DbTime, Tx, at, execute, fetch_all, name, statements, uint32},
+};
+
+statements! {
+    INSERT = both("
+        INSERT INTO repairs (ticket, org, profile, rule, kind, cause, opened_at, restored_at, closed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (ticket) DO UPDATE SET cause = excluded.cause");
+    CAUSES = both("
+        SELECT cause, count(*) FROM repairs
+        WHERE org = $1 AND profile = $2 AND rule = $3 AND cause IS NOT NULL GROUP BY cause ORDER BY cause");
+    OUT = both("
+        SELECT opened_at, restored_at FROM repairs
+        WHERE org = $1 AND profile = $2 AND kind = $3 AND restored_at IS NOT NULL ORDER BY closed_at DESC LIMIT $4");
+}
+
+/// Notes what was learnt of a closed ticket. Its cause may be said, and corrected, later.
+pub(crate) async fn note(tx: &mut Tx, ticket: &Ticket) -> Result<()> {
+    // Alerts open tickets: one without any teaches nothing.
+    let (Some(rule), Some(closed)) = (ticket.rule(), ticket.closed_at) else { return Ok(()) };
+    let restored = ticket.milestone(MilestoneKind::Restored).map(|milestone| at(milestone.at));
+    execute!(
+        tx,
+        "noting what was learnt of a ticket",
+        INSERT,
+        ticket.id.0,
+        ticket.org.0,
+        ticket.profile.as_str(),
+        rule.as_str(),
+        ticket.kind.code(),
+        ticket.cause.as_ref().map(|cause| cause.id.as_str()),
+        at(ticket.opened_at),
+        restored,
+        at(closed),
+    )?;
+    Ok(())
+}
+
+impl Store {
+    /// How often each cause was confirmed when the organisation's tickets of this profile were closed that this rule had
+    /// opened.
+    ///
+    /// # Errors
+    /// [`crate::StoreError`] if the database fails.
+    pub async fn confirmed_causes(
+        &self,
+        org: OrgId,
+        profile: &ProfileId,
+        rule: &RuleId,
+    ) -> Result<Vec<(CauseId, u32)>> {
+        let (profile, rule) = (profile.as_str(), rule.as_str());
+        let rows: Vec<(String, i64)> =
+            fetch_all!(self.db().read, "counting confirmed causes", CAUSES, org.0, profile, rule)?;
+        rows.into_iter().map(|(cause, count)| Ok((name("cause", &cause)?, uint32(count)))).collect()
+    }
+
+    /// How long the organisation's devices of this profile were out in the last closed tickets of this kind, from when
+    /// they were opened until they were restored; the newest first.
+    ///
+    /// # Errors
+    /// [`crate::StoreError`] if the database fails.
+    pub async fn times_out(
+        &self,
+        org: OrgId,
+        profile: &ProfileId,
+        kind: TicketKind,
+        limit: u32,
+    ) -> Result<Vec<Duration>> {
+        let (profile, kind, limit) = (profile.as_str(), kind.code(), i64::from(limit));
+        let rows: Vec<(DbTime, DbTime)> =
+            fetch_all!(self.db().read, "reading how long devices were out", OUT, org.0, profile, kind, limit)?;
+        let out = |(opened, restored): (DbTime, DbTime)| Timestamp::from(restored).since(Timestamp::from(opened));
+        Ok(rows.into_iter().map(out).collect())
+    }
+}
