@@ -105,6 +105,24 @@ impl Facts {
         }
     }
 
+    /// A copy that knows nothing of any window but these, a bit for each.
+    pub(crate) fn with_windows(&self, windows: u64) -> Self {
+        let copy = |(bit, window): (usize, &Window)| {
+            if windows >> bit & 1 == 1 { window.clone() } else { Window::default() }
+        };
+        Self {
+            windows: self.windows.iter().enumerate().map(copy).collect(),
+            sequences: self.sequences.clone(),
+            cells: self.cells.clone(),
+            texts: self.texts.clone(),
+            events: self.events.clone(),
+            latches: self.latches.clone(),
+            followed: Arc::clone(&self.followed),
+            online: self.online,
+            online_at: self.online_at,
+        }
+    }
+
     pub(crate) fn number(&self, channel: u16) -> Option<f64> {
         let cell = &self.cells[usize::from(channel)];
         (cell.at != NEVER).then_some(cell.number)

@@ -141,6 +141,8 @@ pub struct Ruleset {
     pub(crate) peers: Vec<(u16, Arc<str>)>,
     /// The rules that must not wait.
     pub(crate) urgent: RuleSet,
+    /// The windows that they ask, a bit for each.
+    pub(crate) urgent_windows: u64,
     /// How much later than a later message an earlier one may come and still be taken in its place.
     pub(crate) lateness_us: i64,
     /// After a longer silence holding times begin anew; `NEVER` if none is too long.
@@ -233,6 +235,7 @@ impl Ruleset {
             contact_rules: (0..rules.len()).filter(|i| rules[*i].is_contact()).map(index).collect(),
             peers: Vec::new(),
             urgent: RuleSet::default(),
+            urgent_windows: 0,
             lateness_us: micros(profile.lateness),
             gap_us: profile.gap.map_or(NEVER, micros),
             channels: profile.channels.clone(),
@@ -295,6 +298,7 @@ impl Ruleset {
         for (number, compiled) in self.rules.iter().enumerate() {
             if compiled.is_urgent() {
                 self.urgent.insert(number);
+                self.urgent_windows |= compiled.windows.iter().fold(0, |bits, window| bits | 1 << window);
             }
             let mut moments = Vec::new();
             for expression in compiled.expressions() {

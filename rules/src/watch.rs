@@ -80,7 +80,7 @@ impl Watch {
             .map(|(progress, compiled)| if compiled.is_urgent() { progress.clone() } else { Progress::new() });
         let mut ahead = Self {
             ruleset: Arc::clone(&self.ruleset),
-            facts: self.facts.clone(),
+            facts: self.facts.with_windows(self.ruleset.urgent_windows),
             rules: rules.collect(),
             urgent_only: true,
             tells: Vec::new(),
@@ -164,6 +164,9 @@ impl Watch {
             {
                 touched.add(&ruleset.on_event[usize::from(event)]);
                 self.facts.turned(Moment::Event(event), true, now);
+            }
+            if self.urgent_only {
+                fed &= ruleset.urgent_windows;
             }
             if fed != 0 {
                 self.meet_peers(fed, now, step);
