@@ -7,9 +7,9 @@ import { Hub, LIFTS } from "../lib/hub.js";
 import { english, faint, overflow } from "../lib/looks.js";
 import { mainsLost, shutIn, unitState, wearingDoor } from "../lib/stories.js";
 
-// Names of the test's own things, which are what they are in every language; and states of channels as the hub's
+// Names of the test's own things and of a card, which are what they are in every language; and states of channels as the hub's
 // sentences quote them: profiles give them no Chinese names.
-const NAMES = "Lift Lifts Test Tower Proof Lane Dora Dispatch Tom Technician Wang Fang lift".split(" ");
+const NAMES = "Lift Lifts Test Tower Proof Lane Dora Dispatch Tom Technician Wang Fang lift SIM".split(" ");
 const STATES = "sqlite closed closing open opening normal stopped broken on".split(" ");
 
 describe("every page", () => {

@@ -159,7 +159,7 @@ export const zh: Texts = {
   impact_site: "现场共 {population} 人，其中 {vulnerable} 人无法以其他方式通行",
   impact_visit: "最佳检修时间：{from} 至 {to}，约 {n} 人受影响",
   impact_no_visit: "预计故障前已无空闲时段：请立即前往",
-  impact_unknown: "尚未登记现场人数：请在组织文件中填写 population 和 traffic。",
+  impact_unknown: "尚未登记现场人数：请在组织文件中填写使用人数和客流类型。",
   impact_hours: "未来 24 小时每小时人数",
   impact_hour: "{time}：约 {n} 人",
   likely_causes: "可能原因",
