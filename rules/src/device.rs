@@ -12,7 +12,6 @@ use model::{Alert, AlertChange, RuleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    peers::Group,
     progress::{ClockPair, NEVER},
     reported::Reported,
     watch::{Step, Watch},
@@ -89,6 +88,11 @@ impl Tracked {
         }
     }
 
+    /// Event time when the hub's clock shows `hub`.
+    fn event_time(&self, hub: i64) -> i64 {
+        ClockPair::event_time(self.front, hub)
+    }
+
     /// Takes one entry.
     pub(crate) fn apply(&mut self, reported: Reported, step: &mut Step<'_>) -> Place {
         let lateness = step.ruleset.lateness_us;
@@ -98,13 +102,13 @@ impl Tracked {
             (Some(_) | None, _) => 0,
         };
         let place = if late > 0 { Place::Late(late) } else { Place::InTime };
-        let at = reported.said.map_or_else(|| ClockPair::event_time(self.front, hub), |said| said.at);
+        let at = reported.said.map_or_else(|| self.event_time(hub), |said| said.at);
         // What was due by the time this came is found with what was known then.
         if lateness > 0 && self.front.is_some() {
             if self.ahead.is_none() {
-                self.run_ahead(ClockPair::event_time(self.front, hub) - 1, step); // After a restore.
+                self.run_ahead(self.event_time(hub) - 1, step); // After a restore.
             }
-            self.settle(ClockPair::event_time(self.front, hub).saturating_sub(lateness), step);
+            self.settle(self.event_time(hub).saturating_sub(lateness), step);
         }
         let mut rewound = false;
         if let Some(said) = reported.said
@@ -125,20 +129,20 @@ impl Tracked {
             // Too late for its place, or nothing is known of the device's clock: it counts from now on.
             let now = at.max(self.settled_to);
             self.settled_step(step, |settled, step| settled.apply_at(&reported, now, step));
-            self.run_ahead(ClockPair::event_time(self.front, hub) - 1, step);
+            self.run_ahead(self.event_time(hub) - 1, step);
         } else {
             if rewound {
                 self.ahead = None;
             }
             self.wait(at, reported, step);
         }
-        self.settle(ClockPair::event_time(self.front, hub).saturating_sub(lateness), step);
+        self.settle(self.event_time(hub).saturating_sub(lateness), step);
         place
     }
 
     /// Lets time pass up to where the hub's clock stands.
     pub(crate) fn advance(&mut self, hub: i64, step: &mut Step<'_>) {
-        let now = ClockPair::event_time(self.front, hub);
+        let now = self.event_time(hub);
         if step.ruleset.lateness_us == 0 {
             self.settled.pass(now, hub, step);
             return;
@@ -149,11 +153,6 @@ impl Tracked {
         self.pass_ahead(now, step);
         self.settle(now.saturating_sub(step.ruleset.lateness_us), step);
         self.settled_step(step, |settled, step| settled.pass(i64::MIN, hub, step));
-    }
-
-    /// Takes out what the device has to tell its peers.
-    pub(crate) fn tells(&mut self, step: &Step<'_>) -> Vec<(Group, i64, f64)> {
-        self.settled.tells.drain(..).map(|told| (step.group(&told.window), told.part, told.mean)).collect()
     }
 
     /// The hub's time at which the device must be looked at again though nothing comes.
@@ -209,7 +208,7 @@ impl Tracked {
             }
             Some(_) | None => {
                 let hub = self.waiting[place].reported.received;
-                self.run_ahead(ClockPair::event_time(self.front, hub) - 1, step);
+                self.run_ahead(self.event_time(hub) - 1, step);
             }
         }
         while self.waiting.len() > MAX_WAITING {

@@ -108,10 +108,8 @@ impl Engine {
         let reported = Reported::new(entry, &ruleset);
         let said = reported.said;
         self.counts.entries += 1;
-        let mut step = Step { ruleset: &ruleset, device, peers: &self.peers, out };
-        let place = tracked.apply(reported, &mut step);
-        let told = tracked.tells(&step);
-        self.peers.take(told, &device.id);
+        let place = tracked.apply(reported, &mut Step { ruleset: &ruleset, device, peers: &self.peers, out });
+        self.peers.take(tracked.settled.tells.drain(..), &device.id);
         if let Place::Late(by) = place {
             self.counts.late += 1;
             if self.late.len() < MAX_LATE {
@@ -149,10 +147,8 @@ impl Engine {
                 continue;
             };
             let ruleset = Arc::clone(&tracked.settled.ruleset);
-            let mut step = Step { ruleset: &ruleset, device, peers: &self.peers, out };
-            tracked.advance(hub, &mut step);
-            let told = tracked.tells(&step);
-            self.peers.take(told, &id);
+            tracked.advance(hub, &mut Step { ruleset: &ruleset, device, peers: &self.peers, out });
+            self.peers.take(tracked.settled.tells.drain(..), &id);
             schedule(&mut self.due, tracked, &id, hub);
         }
     }

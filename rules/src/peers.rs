@@ -29,8 +29,8 @@ pub(crate) struct Group {
 
 /// What a device puts down.
 #[derive(Debug, Clone)]
-pub(crate) struct Told {
-    pub(crate) window: Arc<str>,
+pub(crate) struct Mean {
+    pub(crate) group: Group,
     /// The sixteenth that began.
     pub(crate) part: i64,
     /// The mean of the window before it.
@@ -42,19 +42,15 @@ pub(crate) struct Told {
 pub(crate) struct Peers(HashMap<Group, BTreeMap<DeviceId, Vec<(i64, f64)>>>);
 
 impl Peers {
-    /// Puts down everything a device tells.
-    pub(crate) fn take(&mut self, told: Vec<(Group, i64, f64)>, device: &DeviceId) {
-        for (group, part, mean) in told {
-            self.put(group, device, part, mean);
-        }
-    }
-
-    fn put(&mut self, group: Group, device: &DeviceId, part: i64, mean: f64) {
-        let told = self.0.entry(group).or_default().entry(device.clone()).or_default();
-        told.retain(|(other, _)| *other != part);
-        told.push((part, mean));
-        if told.len() > KEPT {
-            told.remove(0);
+    /// Puts down what a device tells.
+    pub(crate) fn take(&mut self, means: impl Iterator<Item = Mean>, device: &DeviceId) {
+        for Mean { group, part, mean } in means {
+            let told = self.0.entry(group).or_default().entry(device.clone()).or_default();
+            told.retain(|(other, _)| *other != part);
+            told.push((part, mean));
+            if told.len() > KEPT {
+                told.remove(0);
+            }
         }
     }
 

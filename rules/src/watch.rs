@@ -11,7 +11,7 @@ use model::{Alert, AlertChange, AlertId, AlertSource, Device, Timestamp};
 use crate::{
     evidence,
     facts::{Facts, Taken},
-    peers::{Group, Peers, Told},
+    peers::{Group, Mean, Peers},
     program::Moment,
     progress::{ClockPair, NEVER, Phase, Progress},
     reported::Reported,
@@ -25,13 +25,6 @@ pub(crate) struct Step<'a> {
     /// What the devices of each site tell of themselves.
     pub(crate) peers: &'a Peers,
     pub(crate) out: &'a mut Vec<AlertChange>,
-}
-
-impl Step<'_> {
-    /// The devices it is compared with in a window.
-    pub(crate) fn group(&self, window: &Arc<str>) -> Group {
-        Group { site: self.device.site, profile: self.device.profile.clone(), window: Arc::clone(window) }
-    }
 }
 
 /// One device under watch.
@@ -52,7 +45,7 @@ pub(crate) struct Watch {
     /// True for a copy that runs ahead: only rules that must not wait are evaluated, none of them about contact.
     urgent_only: bool,
     /// What it has to tell its peers.
-    pub(crate) tells: Vec<Told>,
+    pub(crate) tells: Vec<Mean>,
 }
 
 impl Watch {
@@ -209,10 +202,11 @@ impl Watch {
     fn meet_peers(&mut self, fed: u64, now: i64, step: &Step<'_>) {
         for (window, name) in step.ruleset.peers.iter().filter(|(window, _)| fed >> window & 1 == 1) {
             let Some((part, mean)) = self.facts.peers_begin(*window, now) else { continue };
-            let group = step.group(name);
+            let (site, profile) = (step.device.site, step.device.profile.clone());
+            let group = Group { site, profile, window: Arc::clone(name) };
             self.facts.set_peers(*window, step.peers.median(&group, &step.device.id, part - 1));
             if let Some(mean) = mean.filter(|_| !self.urgent_only) {
-                self.tells.push(Told { window: Arc::clone(name), part, mean });
+                self.tells.push(Mean { group, part, mean });
             }
         }
     }
