@@ -106,6 +106,13 @@ export async function refreshMe(): Promise<void> {
   }
 }
 
+/** Does something at once and then again and again; what it returns ends that. */
+export function every(ms: number, run: () => unknown): () => void {
+  run();
+  const again = setInterval(run, ms);
+  return () => clearInterval(again);
+}
+
 addEventListener(LOGGED_OUT, () => (app.me = null));
 addEventListener("popstate", () => (app.path = location.pathname + location.search));
 setInterval(() => {
