@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, atomic::AtomicU64},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
@@ -278,11 +278,7 @@ impl<'a> Bench<'a> {
         let rows = stored_before + i64::try_from(load.messages())?;
         self.runtime.block_on(database.stored(&load, rows))?;
         if let Some(hub) = &up.hub {
-            let since = Instant::now();
-            while hub.metric("liftline_watch_lag_entries")? > 0.0 {
-                ensure!(since.elapsed() < Duration::from_secs(120), "the rules do not catch up");
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            hub.caught_up("liftline_watch_lag_entries", Duration::from_secs(120))?;
         }
         Ok(sent.started.elapsed().max(sent.ended - sent.started))
     }
@@ -417,11 +413,7 @@ fn all_stored(
     database: &mut Watched,
     before: i64,
 ) -> anyhow::Result<i64> {
-    let since = Instant::now();
-    while hub.metric("liftline_recorder_lag_entries")? > 0.0 {
-        ensure!(since.elapsed() < Duration::from_secs(1800), "the recorder does not catch up");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    hub.caught_up("liftline_recorder_lag_entries", Duration::from_secs(1800))?;
     Ok(runtime.block_on(database.rows())? - before)
 }
 

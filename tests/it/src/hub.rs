@@ -107,6 +107,24 @@ impl TestHub {
         hub
     }
 
+    /// Starts a hub on SQLite that listens at a broker of this machine, and waits until it does.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn behind(broker: &Mosquitto) -> Self {
+        Self::listening(Setup::behind(broker)).await
+    }
+
+    /// The same with a setup that was made by [`Setup::behind`].
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn listening(setup: Setup) -> Self {
+        let hub = Self::start(Engine::Sqlite, setup).await;
+        hub.ready().await;
+        hub
+    }
+
     /// The hub's folder.
     #[must_use]
     pub fn folder(&self) -> &Path {

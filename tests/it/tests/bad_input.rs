@@ -180,8 +180,7 @@ async fn all_are_kept(hub: &TestHub, port: u16, login: (&str, &str), catalogue: 
 #[tokio::test]
 async fn through_mosquitto() {
     let broker = Mosquitto::start().await;
-    let hub = TestHub::start(Engine::Sqlite, Setup::behind(&broker)).await;
-    hub.ready().await;
+    let hub = TestHub::behind(&broker).await;
     let mut catalogue = catalogue();
     // The hub subscribes to the topics that it reads and to no others: a misspelt one stays at the broker.
     catalogue.retain(|bad| bad.reason != "bad_topic");
@@ -223,8 +222,7 @@ async fn through_the_front_door() {
 #[tokio::test]
 async fn a_topic_that_is_not_utf8() {
     let broker = Mosquitto::start().await;
-    let behind = TestHub::start(Engine::Sqlite, Setup::behind(&broker)).await;
-    behind.ready().await;
+    let behind = TestHub::behind(&broker).await;
     let direct = TestHub::start(Engine::Sqlite, Setup::default()).await;
     let topic = b"liftline/lift-1/\xff\xfe";
     let payload = br#"{"values":{"car_load_kg":1}}"#;

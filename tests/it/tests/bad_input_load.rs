@@ -269,7 +269,6 @@ async fn every_class_under_load_through_the_front_door_on_postgres() {
 #[tokio::test]
 async fn every_class_under_load_through_mosquitto() {
     let broker = Mosquitto::start().await;
-    let mut hub = TestHub::start(Engine::Sqlite, setup(Setup::behind(&broker))).await;
-    hub.ready().await;
+    let mut hub = TestHub::listening(setup(Setup::behind(&broker))).await;
     every_class_is_counted(Way::Mosquitto, Engine::Sqlite, &mut hub, Some(&broker), 1).await;
 }

@@ -41,8 +41,7 @@ async fn every_client_is_heard(hub: &TestHub, port: u16, login: (&str, &str)) {
 #[tokio::test]
 async fn every_client_is_heard_through_mosquitto() {
     let broker = Mosquitto::start().await;
-    let hub = TestHub::start(Engine::Sqlite, Setup::behind(&broker)).await;
-    hub.ready().await;
+    let hub = TestHub::behind(&broker).await;
     every_client_is_heard(&hub, broker.port, ANYBODY).await;
 }
 
@@ -52,8 +51,7 @@ async fn every_client_is_heard_by_a_hub_that_speaks_3_1_1() {
     let broker = Mosquitto::start().await;
     let mut setup = Setup::behind(&broker);
     setup.extra.push_str("protocol = \"3.1.1\"\n");
-    let hub = TestHub::start(Engine::Sqlite, setup).await;
-    hub.ready().await;
+    let hub = TestHub::listening(setup).await;
     every_client_is_heard(&hub, broker.port, ANYBODY).await;
 }
 
@@ -155,8 +153,7 @@ async fn commands_through_the_front_door() {
 async fn commands_through_mosquitto() {
     let (_folder, profiles) = impatient_pumps();
     let broker = Mosquitto::start().await;
-    let hub = TestHub::start(Engine::Sqlite, Setup { hub: profiles, ..Setup::behind(&broker) }).await;
-    hub.ready().await;
+    let hub = TestHub::listening(Setup { hub: profiles, ..Setup::behind(&broker) }).await;
     commands(&hub, broker.port, |_| ANYBODY).await;
 }
 
@@ -182,7 +179,6 @@ async fn a_last_will_through_the_front_door() {
 #[tokio::test]
 async fn a_last_will_through_mosquitto() {
     let broker = Mosquitto::start().await;
-    let hub = TestHub::start(Engine::Sqlite, Setup::behind(&broker)).await;
-    hub.ready().await;
+    let hub = TestHub::behind(&broker).await;
     a_last_will_says_off_line(&hub, broker.port, ANYBODY).await;
 }

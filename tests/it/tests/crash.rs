@@ -167,8 +167,7 @@ async fn nothing_acknowledged_is_missing_on_postgres() {
 #[tokio::test]
 async fn nothing_is_missing_behind_mosquitto() {
     let broker = Mosquitto::start().await;
-    let mut hub = TestHub::start(Engine::Sqlite, Setup::behind(&broker)).await;
-    hub.ready().await;
+    let mut hub = TestHub::behind(&broker).await;
     let mut acknowledged = publish_counted(broker.port, ("", ""), 0, 300, Some((100, &mut hub))).await;
     acknowledged.extend(publish_counted(broker.port, ("", ""), 1000, 1300, None).await);
     hub.restart().await;

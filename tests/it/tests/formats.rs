@@ -133,8 +133,7 @@ async fn a_senml_client_at_the_front_door() {
 #[tokio::test]
 async fn a_senml_client_at_mosquitto() {
     let broker = Mosquitto::start().await;
-    let hub = TestHub::start(Engine::Sqlite, Setup::behind(&broker)).await;
-    hub.ready().await;
+    let hub = TestHub::behind(&broker).await;
     a_senml_client_is_heard(&hub, broker.port).await;
 }
 
@@ -219,8 +218,7 @@ async fn a_thingsboard_gateway_at_mosquitto() {
     let broker = Mosquitto::start().await;
     let mut setup = Setup::behind(&broker);
     setup.extra.push_str("thingsboard_gateways = true\n");
-    let hub = TestHub::start(Engine::Sqlite, setup).await;
-    hub.ready().await;
+    let hub = TestHub::listening(setup).await;
     a_thingsboard_gateway_is_heard_and_commanded(&hub, broker.port, ("", ""), "").await;
 }
 
@@ -283,7 +281,6 @@ async fn a_sparkplug_node_at_mosquitto() {
     let broker = Mosquitto::start().await;
     let mut setup = Setup::behind(&broker);
     setup.extra.push_str("sparkplug_groups = [\"plant\"]\n");
-    let hub = TestHub::start(Engine::Sqlite, setup).await;
-    hub.ready().await;
+    let hub = TestHub::listening(setup).await;
     a_sparkplug_node_is_heard_and_commanded(&hub, broker.port, ("", "")).await;
 }

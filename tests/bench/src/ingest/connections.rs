@@ -70,7 +70,7 @@ pub fn run(dir: &Path, options: &Options) -> anyhow::Result<()> {
         );
         tokio::time::sleep(Duration::from_secs(2)).await;
         let connected = usage::memory_bytes(pid)?;
-        line("memory without connections", &mib(idle), "with every device registered");
+        line("memory without connections", &usage::mib(idle), "with every device registered");
         line(
             "memory per connection",
             &each(connected, idle, connections),
@@ -104,7 +104,7 @@ pub fn run(dir: &Path, options: &Options) -> anyhow::Result<()> {
         line("publish to acknowledgement, median", &format!("{:.1} ms", latencies.quantile_ms(0.5)), &remark);
         line("processor of the hub", &format!("{:.1} %", 100.0 * used / span.as_secs_f64()), "of one core");
         let after = usage::memory_bytes(pid)?;
-        line("memory afterwards", &mib(after), "");
+        line("memory afterwards", &usage::mib(after), "");
         line(
             "memory per device that spoke",
             &each(after, connected, connections),
@@ -166,10 +166,6 @@ async fn speak(
         due += period;
     }
     Ok(latencies)
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", count(bytes) / f64::from(1 << 20))
 }
 
 fn each(after: u64, before: u64, connections: usize) -> String {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 
 use super::{
-    Bench, Route, all_stored, checked, count,
+    Bench, Route, all_stored, checked,
     load::{self, Load, Pace},
     now_ms,
     probes::{ALARM_EVERY, Probes},
@@ -101,7 +101,7 @@ pub fn run(dir: &std::path::Path, options: &Options) -> anyhow::Result<()> {
     let remark = format!("median {}, behind the flush by its nature", ms(0.5, &mut latencies.stored));
     line("live telemetry to stored, 99th percentile", &ms(0.99, &mut latencies.stored), &remark);
     line("recorder behind, at most", &format!("{behind:.0}"), "entries of the journal");
-    line("memory of the hub, at most", &format!("{:.0} MiB", count(memory) / f64::from(1 << 20)), "");
+    line("memory of the hub, at most", &usage::mib(memory), "");
     hub.tell_warnings();
     Ok(())
 }

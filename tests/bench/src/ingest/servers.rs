@@ -342,6 +342,16 @@ impl Hub {
         Ok(values.sum())
     }
 
+    /// Waits until a metric that counts what is behind is zero.
+    pub fn caught_up(&self, behind: &str, patience: Duration) -> anyhow::Result<()> {
+        let since = Instant::now();
+        while self.metric(behind)? > 0.0 {
+            ensure!(since.elapsed() < patience, "{behind} does not come to zero");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// The folder of its data.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")

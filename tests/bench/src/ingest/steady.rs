@@ -116,11 +116,11 @@ fn tell(seen: &[Seen], span: Duration) {
     for (n, part) in seen.chunks(each).enumerate() {
         let minute = |part: usize| span.as_secs_f64() / 60.0 * count(part as u64) / count(PARTS as u64);
         let most = |of: fn(&Seen) -> f64| part.iter().map(of).fold(0.0, f64::max);
-        let memory = most(|seen| count(seen.memory)) / f64::from(1 << 20);
+        let memory = part.iter().map(|seen| seen.memory).max().unwrap_or(0);
         println!(
             "{:<44} {:>12} {:>16} {:>16}",
             format!("{:.0} to {:.0}, at most", minute(n), minute(n + 1)),
-            format!("{memory:.0} MiB"),
+            usage::mib(memory),
             format!("{:.0}", most(|seen| seen.recorder)),
             format!("{:.0}", most(|seen| seen.rules)),
         );

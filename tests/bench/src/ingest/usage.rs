@@ -51,6 +51,11 @@ pub fn memory_bytes(pid: u32) -> anyhow::Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
+/// Bytes in words.
+pub fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", super::count(bytes) / f64::from(1 << 20))
+}
+
 /// Bytes of the files below a folder.
 pub fn folder_bytes(folder: &Path) -> anyhow::Result<u64> {
     let mut bytes = 0;
