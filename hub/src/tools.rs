@@ -18,9 +18,10 @@ pub mod series;
 pub mod simulate;
 pub mod users;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
+use model::{Profile, ProfileId};
 use store::{DeskSettings, Store};
 
 use crate::config::{Config, ConfigError, LoadedProfile};
@@ -31,6 +32,17 @@ use crate::config::{Config, ConfigError, LoadedProfile};
 /// All problems, one a line.
 pub fn load_config(file: &Path) -> anyhow::Result<(Config, Vec<LoadedProfile>)> {
     Config::load(file).map_err(all_problems)
+}
+
+/// The profile of this name.
+///
+/// # Errors
+/// If there is none; the message names those that there are.
+pub fn profile<'a>(profiles: &'a [LoadedProfile], id: &ProfileId) -> anyhow::Result<&'a Arc<Profile>> {
+    profiles.iter().map(|loaded| &loaded.profile).find(|profile| profile.id == *id).ok_or_else(|| {
+        let known: Vec<_> = profiles.iter().map(|loaded| loaded.profile.id.as_str()).collect();
+        anyhow!("there is no profile \"{id}\"; use one of {}", known.join(", "))
+    })
 }
 
 /// All problems of a configuration as one error, one a line.

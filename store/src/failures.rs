@@ -99,6 +99,21 @@ fn within(time: Option<DbTime>, until: Timestamp) -> Option<Timestamp> {
 }
 
 impl Store {
+    /// The units of a profile as they were known at `until`, and when they were registered.
+    ///
+    /// # Errors
+    /// [`crate::StoreError`] if the database fails.
+    pub async fn profile_units(&self, profile: &ProfileId, until: Timestamp) -> Result<Vec<(Device, Timestamp)>> {
+        let what = "reading the units of a profile";
+        let rows: Vec<UnitRow> = fetch_all!(self.db().read, what, UNITS, profile.as_str(), at(until))?;
+        rows.into_iter()
+            .map(|(id, org, site, profile, name, plate, created)| {
+                let row: DeviceRow = (id, org, site, profile, name, plate);
+                Ok((device(row)?, Timestamp::from(created)))
+            })
+            .collect()
+    }
+
     /// The units of a profile and what `failures` names, as it was known at `until`.
     ///
     /// # Errors
@@ -110,12 +125,7 @@ impl Store {
         until: Timestamp,
     ) -> Result<FailureHistory> {
         let (read, what) = (&self.db().read, "reading the history of failures");
-        let rows: Vec<UnitRow> = fetch_all!(read, what, UNITS, profile.as_str(), at(until))?;
-        let units = rows.into_iter().map(|(id, org, site, profile, name, plate, created)| {
-            let row: DeviceRow = (id, org, site, profile, name, plate);
-            Ok((device(row)?, Timestamp::from(created)))
-        });
-        let units = units.collect::<Result<Vec<_>>>()?;
+        let units = self.profile_units(profile, until).await?;
         let mut incidents = Vec::new();
         for rule in &failures.rules {
             let rows: Vec<(String, DbTime, Option<DbTime>)> =

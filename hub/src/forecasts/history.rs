@@ -118,6 +118,7 @@ pub async fn load(store: &Store, profile: &Profile, failures: &Failures, until: 
 /// # Errors
 /// If the store fails.
 pub async fn keep_days(store: &Store, profile: &Profile, failures: &Failures, until: Timestamp) -> anyhow::Result<()> {
+    let mut units = None;
     for channel in &failures.channels {
         let last = store.last_channel_day(&profile.id, channel).await?;
         let span = until.since(last.unwrap_or(Timestamp::from_micros(i64::MIN)));
@@ -125,8 +126,12 @@ pub async fn keep_days(store: &Store, profile: &Profile, failures: &Failures, un
         if days == 0 {
             continue;
         }
+        let units = match &units {
+            Some(units) => units,
+            None => units.insert(store.profile_units(&profile.id, until).await?),
+        };
         let (from, mut means) = (until - DAY * days, Vec::new());
-        for (device, _) in store.failure_history(&profile.id, &nothing(failures), until).await?.units {
+        for (device, _) in units {
             let series = store.series(device.org, &device.id, channel, from, until, days).await;
             if let Some(Series::Buckets { points, .. }) = series.context("reading a channel's days")? {
                 means.extend(points.into_iter().map(|point| ChannelDay {
@@ -139,9 +144,4 @@ pub async fn keep_days(store: &Store, profile: &Profile, failures: &Failures, un
         store.keep_channel_days(channel, &means).await?;
     }
     Ok(())
-}
-
-/// The same without sources: its history holds the units only.
-fn nothing(failures: &Failures) -> Failures {
-    Failures { rules: Vec::new(), events: Vec::new(), ends: Vec::new(), tickets: Vec::new(), ..failures.clone() }
 }

@@ -11,7 +11,10 @@ use model::{Device, DeviceId, OrgId, ProfileId, SiteId, Timestamp};
 use serde::Deserialize;
 use store::{AuditActor, DeviceFilter, Store};
 
-use crate::{config::LoadedProfile, tools::organisation::ensure_site};
+use crate::{
+    config::LoadedProfile,
+    tools::{self, organisation::ensure_site},
+};
 
 /// The least length of a secret chosen by the user: it is kept as a plain SHA-256, which is safe only for long ones.
 const MIN_SECRET: usize = 16;
@@ -106,10 +109,7 @@ pub async fn import(
 fn check(profiles: &[LoadedProfile], row: &Row) -> anyhow::Result<(DeviceId, ProfileId)> {
     let id = DeviceId::new(&row.device)?;
     let profile = ProfileId::new(&row.profile)?;
-    if !profiles.iter().any(|loaded| loaded.profile.id == profile) {
-        let known: Vec<_> = profiles.iter().map(|loaded| loaded.profile.id.as_str()).collect();
-        bail!("there is no profile \"{profile}\"; use one of {}", known.join(", "));
-    }
+    tools::profile(profiles, &profile)?;
     if row.site.is_empty() {
         bail!("the device {id} has no site; name one, it is made if it does not exist");
     }

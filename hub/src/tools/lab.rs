@@ -13,8 +13,8 @@ use firmware_sim::{
     wire::Report,
 };
 use model::{
-    AlertChange, AlertSource, Body, ChannelId, Device, DeviceId, Entry, Event, OrgId, Profile, Sample, SiteId,
-    Timestamp, profile::DetectorMethod,
+    AlertChange, AlertSource, Body, ChannelId, Device, DeviceId, Entry, Event, OrgId, Profile, ProfileId, Sample,
+    SiteId, Timestamp, profile::DetectorMethod,
 };
 use predict::{
     Predictor,
@@ -60,10 +60,7 @@ pub enum LabRanges {
 /// # Errors
 /// If the lift profile is not among `profiles`.
 pub fn run(profiles: &[LoadedProfile], options: &LabOptions) -> anyhow::Result<()> {
-    let loaded = profiles
-        .iter()
-        .find(|loaded| loaded.profile.id.as_str() == PROFILE)
-        .with_context(|| format!("there is no profile \"{PROFILE}\""))?;
+    let loaded = lift(profiles)?;
     let ranges = match options.lab_ranges {
         LabRanges::Development => Ranges::DEVELOPMENT,
         LabRanges::HeldOut => Ranges::HELD_OUT,
@@ -139,16 +136,32 @@ impl Found {
     }
 }
 
-/// One life through fresh engines: what happened, and every alert that was raised.
-fn live(loaded: &LoadedProfile, unit: Unit) -> anyhow::Result<(Life, Vec<Found>)> {
-    let device = Device {
-        id: DeviceId::new(&unit.name)?,
+/// The profile whose rules are judged.
+///
+/// # Errors
+/// If it is not among `profiles`.
+pub(super) fn lift(profiles: &[LoadedProfile]) -> anyhow::Result<&LoadedProfile> {
+    profiles
+        .iter()
+        .find(|loaded| loaded.profile.id.as_str() == PROFILE)
+        .with_context(|| format!("there is no profile \"{PROFILE}\""))
+}
+
+/// A device of nobody's, as far as engines ask.
+pub(super) fn device(id: DeviceId, profile: &ProfileId) -> Device {
+    Device {
+        name: id.to_string(),
+        id,
         org: OrgId(uuid::Uuid::nil()),
         site: SiteId(uuid::Uuid::nil()),
-        profile: loaded.profile.id.clone(),
-        name: unit.name.clone(),
+        profile: profile.clone(),
         plate: None,
-    };
+    }
+}
+
+/// One life through fresh engines: what happened, and every alert that was raised.
+fn live(loaded: &LoadedProfile, unit: Unit) -> anyhow::Result<(Life, Vec<Found>)> {
+    let device = device(DeviceId::new(&unit.name)?, &loaded.profile.id);
     let failure = unit.failure();
     let mode = unit.fate.course.as_ref().map(|course| course.mode.name().to_owned());
     let (mut engine, mut predictor, mut changes) = (Engine::new(), Predictor::new(), Vec::new());

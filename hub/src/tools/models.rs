@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, io::Write, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use model::{Clock, Profile, ProfileId, Timestamp};
 use predict::risk::{Chosen, TrainError, Verdict};
@@ -76,13 +76,6 @@ pub enum ModelsAction {
     },
 }
 
-fn find<'a>(profiles: &'a [LoadedProfile], id: &ProfileId) -> anyhow::Result<&'a Arc<Profile>> {
-    profiles.iter().map(|loaded| &loaded.profile).find(|profile| profile.id == *id).ok_or_else(|| {
-        let known: Vec<_> = profiles.iter().map(|loaded| loaded.profile.id.as_str()).collect();
-        anyhow!("there is no profile \"{id}\"; use one of {}", known.join(", "))
-    })
-}
-
 fn percent(share: f64) -> f64 {
     share * 100.0
 }
@@ -94,7 +87,7 @@ impl Train {
     /// If the profile names no failures, there is too little history for any horizon, or the store fails.
     pub async fn run(self, out: &mut impl Write) -> anyhow::Result<()> {
         let (store, config, profiles) = tools::attach(&self.config.config).await?;
-        let done = self.train(&store, &config.forecasts, find(&profiles, &self.profile)?, out).await;
+        let done = self.train(&store, &config.forecasts, tools::profile(&profiles, &self.profile)?, out).await;
         store.close().await;
         done
     }
@@ -229,7 +222,7 @@ impl ModelsAction {
         match self {
             Self::List { profile } => {
                 if let Some(profile) = &profile {
-                    find(profiles, profile)?;
+                    tools::profile(profiles, profile)?;
                 }
                 let models = store.models(profile.as_ref(), LISTED).await?;
                 if models.is_empty() {

@@ -9,16 +9,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use clap::Args;
 use firmware_sim::{Scenario, lift::Output};
-use model::{AlertChange, Device, DeviceId, Directory, OrgId, SiteId, Timestamp};
+use model::{AlertChange, Device, Directory, Timestamp};
 use rules::{Engine, Ruleset};
 
 use crate::{config::LoadedProfile, tools::lab};
 
-/// The profile whose rules are judged.
-const PROFILE: &str = "lift";
 /// A Monday.
 const START: &str = "2025-03-03T00:00:00Z";
 /// Days of a month, for rates.
@@ -82,10 +80,7 @@ pub fn run(profiles: &[LoadedProfile], options: &QuietOptions) -> anyhow::Result
 /// # Errors
 /// As [`run`].
 pub fn judge(profiles: &[LoadedProfile], options: &QuietOptions) -> anyhow::Result<Raised> {
-    let loaded = profiles
-        .iter()
-        .find(|loaded| loaded.profile.id.as_str() == PROFILE)
-        .with_context(|| format!("there is no profile \"{PROFILE}\""))?;
+    let loaded = lab::lift(profiles)?;
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let all = Mutex::new(Raised::default());
     let start: Timestamp = START.parse()?;
@@ -136,7 +131,7 @@ fn live(rules: &Arc<Ruleset>, scenario: &Scenario, start: Timestamp, days: u32) 
     scenario.rehearse(start, Duration::from_hours(24) * days, |id, output| {
         let Output::Report(report) = output else { return };
         if under_watch.as_ref().is_none_or(|(device, ..)| device.id != *id) {
-            let device = healthy(id, rules);
+            let device = lab::device(id.clone(), rules.profile());
             let mut directory = Directory::default();
             directory.devices.insert(id.clone(), Arc::new(device.clone()));
             let mut engine = Engine::new();
@@ -160,17 +155,6 @@ fn live(rules: &Arc<Ruleset>, scenario: &Scenario, start: Timestamp, days: u32) 
         }
     });
     failure.map_or(Ok(raised), Err)
-}
-
-fn healthy(id: &DeviceId, rules: &Ruleset) -> Device {
-    Device {
-        id: id.clone(),
-        org: OrgId(uuid::Uuid::nil()),
-        site: SiteId(uuid::Uuid::nil()),
-        profile: rules.profile().clone(),
-        name: id.to_string(),
-        plate: None,
-    }
 }
 
 #[cfg(test)]
