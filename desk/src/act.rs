@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use model::{MilestoneKind, PersonId, RescueLevel, TicketKind, Timestamp};
+use model::{Localised, MilestoneKind, PersonId, RescueLevel, TicketKind, Timestamp};
 
 use crate::{
     Action, Actor, Confirmed, Responder, Status, Ticket, TimelineEntry, TransitionError, What,
     draft::{Draft, to_come, unreleased},
+    parts,
     proof::{Proof, Said},
     transition::MAX_NOTE_CHARS,
 };
@@ -43,12 +44,13 @@ impl Draft<'_> {
     ) -> Result<(), TransitionError> {
         if self.ticket.status == Status::Closed {
             match action {
-                // It may have closed itself while they wrote what had failed.
-                Action::Close { cause: Some(cause), .. } if self.ticket.cause.is_none() => {
-                    return self.confirm(actor, cause);
+                // It may have closed itself while they wrote what had failed. A second press is what they wanted.
+                Action::Close { cause, parts, .. } => {
+                    let cause = cause.as_ref().filter(|_| self.ticket.cause.is_none());
+                    let parts = parts.as_deref().filter(|_| self.ticket.parts.is_none());
+                    return self.found(actor, cause, parts);
                 }
-                Action::Close { .. } => return Ok(()), // A second press: it is what they wanted.
-                Action::ConfirmCause { cause } => return self.confirm(actor, cause),
+                Action::ConfirmCause { cause, parts } => return self.found(actor, Some(cause), parts.as_deref()),
                 Action::Acknowledge
                 | Action::Decline
                 | Action::Escalate
@@ -92,8 +94,10 @@ impl Draft<'_> {
                 self.earn(MilestoneKind::Released, actor, &proof);
                 self.close_if_done(person_of(actor).as_slice());
             }
-            Action::Close { note, cause } => self.finish_case(actor, note.as_deref(), cause.as_ref())?,
-            Action::ConfirmCause { cause } => self.confirm(actor, cause)?,
+            Action::Close { note, cause, parts } => {
+                self.finish_case(actor, note.as_deref(), cause.as_ref(), parts.as_deref())?;
+            }
+            Action::ConfirmCause { cause, parts } => self.found(actor, Some(cause), parts.as_deref())?,
             Action::Note { .. } => {} // Handled above: anybody may write one.
         }
         Ok(())
@@ -282,6 +286,7 @@ impl Draft<'_> {
         actor: &Actor,
         note: Option<&str>,
         cause: Option<&Confirmed>,
+        parts: Option<&[Localised]>,
     ) -> Result<(), TransitionError> {
         let number = self.ticket.number;
         let note = note.map(str::trim).filter(|note| !note.is_empty());
@@ -301,18 +306,32 @@ impl Draft<'_> {
         if let Some(note) = note {
             self.log(actor, What::Note { text: note.to_owned() });
         }
-        if let Some(cause) = cause {
-            self.confirm(actor, cause)?;
-        }
+        self.found(actor, cause, parts)?;
         self.close(actor, &proof, person_of(actor).as_slice());
         Ok(())
     }
 
-    fn confirm(&mut self, actor: &Actor, cause: &Confirmed) -> Result<(), TransitionError> {
-        check_may_act(actor)?;
-        if self.ticket.cause.as_ref() != Some(cause) {
-            self.ticket.cause = Some(cause.clone());
-            self.log(actor, What::CauseConfirmed { cause: cause.clone() });
+    /// Notes what had failed and which parts the repair took, as far as they say so.
+    fn found(
+        &mut self,
+        actor: &Actor,
+        cause: Option<&Confirmed>,
+        parts: Option<&[Localised]>,
+    ) -> Result<(), TransitionError> {
+        if let Some(cause) = cause {
+            check_may_act(actor)?;
+            if self.ticket.cause.as_ref() != Some(cause) {
+                self.ticket.cause = Some(cause.clone());
+                self.log(actor, What::CauseConfirmed { cause: cause.clone() });
+            }
+        }
+        if let Some(parts) = parts {
+            check_may_act(actor)?;
+            let parts = parts::checked(parts)?;
+            if self.ticket.parts.as_ref() != Some(&parts) {
+                self.ticket.parts = Some(parts.clone());
+                self.log(actor, What::PartsUsed { parts });
+            }
         }
         Ok(())
     }

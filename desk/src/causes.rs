@@ -1,10 +1,12 @@
 //! What probably failed, and what a visit should bring: the profile's catalogue of causes, weighed by what was
 //! confirmed when earlier tickets were closed.
 
-use std::{cmp::Ordering, time::Duration};
+use std::time::Duration;
 
 use model::{CauseId, Localised, Profile, RuleId, TicketKind, profile::Cause};
 use serde::{Deserialize, Serialize};
+
+use crate::parts::{self, Need, Usage};
 
 /// A visit prepares for the likeliest causes that together are so probable. Our choice: with the catalogue's usual three
 /// to five causes it leaves out what seldom is the matter.
@@ -39,8 +41,8 @@ pub struct Ranked<'a> {
 pub struct Preparation<'a> {
     /// The causes, the likeliest first; never empty.
     pub causes: Vec<Ranked<'a>>,
-    /// Parts for those that are prepared for, each with the probability that it is needed; the likeliest first.
-    pub parts: Vec<(&'a Localised, f64)>,
+    /// Parts for those that are prepared for, the likeliest first.
+    pub parts: Vec<Need>,
     /// Tools for those that are prepared for.
     pub tools: Vec<&'a Localised>,
     /// Qualifications for those that are prepared for.
@@ -92,18 +94,12 @@ pub fn prepare<'a>(
     rule: &RuleId,
     kind: TicketKind,
     confirmed: &[(CauseId, u32)],
+    usage: &Usage,
 ) -> Option<Preparation<'a>> {
     let causes = rank(profile, rule, kind, confirmed);
-    let mut parts: Vec<(&Localised, f64)> = Vec::new();
     let (mut tools, mut skills): (Vec<&Localised>, Vec<&Localised>) = (Vec::new(), Vec::new());
     let (mut seconds, mut covered, mut longest) = (0.0, 0.0, Duration::ZERO);
     for ranked in causes.iter().filter(|ranked| ranked.prepared) {
-        for part in &ranked.cause.parts {
-            if !parts.iter().any(|(known, _)| *known == part) {
-                let takes_it = causes.iter().filter(|other| other.cause.parts.contains(part));
-                parts.push((part, takes_it.map(|other| other.probability).sum()));
-            }
-        }
         let runbook = profile.runbook(&ranked.cause.runbook);
         for tool in runbook.iter().flat_map(|runbook| &runbook.tools) {
             if !tools.contains(&tool) {
@@ -123,7 +119,7 @@ pub fn prepare<'a>(
     if covered <= 0.0 {
         return None;
     }
-    parts.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal));
+    let parts = parts::needed(&causes, usage);
     let steps = (seconds / covered / STEP_SECS as f64).ceil();
     Some(Preparation { causes, parts, tools, skills, usual: Duration::from_secs(steps as u64 * STEP_SECS), longest })
 }
@@ -240,8 +236,9 @@ mod tests {
     #[test]
     fn a_visit_brings_what_the_likely_causes_take() {
         let profile = profile();
-        let prepared = prepare(&profile, &slow(), TicketKind::Breakdown, &[]).unwrap();
-        let parts: Vec<_> = prepared.parts.iter().map(|(part, p)| (part.en.as_str(), (p * 10.0).round())).collect();
+        let prepared = prepare(&profile, &slow(), TicketKind::Breakdown, &[], &Usage::default()).unwrap();
+        let parts: Vec<_> =
+            prepared.parts.iter().map(|need| (need.name.en.as_str(), (need.probability * 10.0).round())).collect();
         // Grease is needed for the motor as well, which nobody prepares for.
         assert_eq!(parts, [("grease", 5.0), ("rollers", 3.0)]);
         assert_eq!(prepared.tools.iter().map(|tool| tool.en.as_str()).collect::<Vec<_>>(), ["brush", "gauge"]);
@@ -249,9 +246,46 @@ mod tests {
         // (0.5 * 30 + 0.3 * 60) / 0.8 = 41.25 minutes.
         assert_eq!((prepared.usual, prepared.longest), (Duration::from_secs(2700), Duration::from_hours(1)));
         let other = RuleId::new("other").unwrap();
-        assert_eq!(prepare(&profile, &other, TicketKind::Breakdown, &[]), None);
-        let outage = prepare(&profile, &other, TicketKind::Outage, &[]).unwrap();
+        assert_eq!(prepare(&profile, &other, TicketKind::Breakdown, &[], &Usage::default()), None);
+        let outage = prepare(&profile, &other, TicketKind::Outage, &[], &Usage::default()).unwrap();
         assert_eq!((outage.causes.len(), outage.usual), (1, Duration::from_hours(3)));
+    }
+
+    #[test]
+    fn parts_are_needed_as_often_as_they_were_used() {
+        let profile = profile();
+        let needs = |told: &[(&str, u32)], used: &[(&str, &str, u32)]| -> Vec<(String, u32, u32, u32)> {
+            let usage = Usage {
+                told: told.iter().map(|(cause, count)| (id(cause), *count)).collect(),
+                used: used.iter().map(|(cause, part, count)| (id(cause), (*part).to_owned(), *count)).collect(),
+            };
+            let prepared = prepare(&profile, &slow(), TicketKind::Breakdown, &[], &usage).unwrap();
+            let line = |need: Need| (need.name.en, (need.probability * 100.0).round() as u32, need.used, need.told);
+            prepared.parts.into_iter().map(line).collect()
+        };
+        let line = |name: &str, percent, used, told| (name.to_owned(), percent, used, told);
+        // What nobody told of stays the catalogue's.
+        assert_eq!(needs(&[], &[]), [line("grease", 50, 0, 0), line("rollers", 30, 0, 0)]);
+        // Rollers: .3 * (2 + 3) / (2 + 4); grease was never needed for them: .3 * 2 / 6 + .2.
+        let used = [("rollers", "Rollers", 3)];
+        assert_eq!(needs(&[("rollers", 4)], &used), [line("grease", 30, 0, 4), line("rollers", 25, 3, 4)]);
+        // A part in somebody's own words joins when it was used twice, however it was written.
+        let once = [("rollers", "rollers", 4), ("dirt", "Door shoe", 1)];
+        assert_eq!(needs(&[("rollers", 4), ("dirt", 6)], &once).len(), 2);
+        let twice = [("rollers", "rollers", 4), ("dirt", "Door shoe", 1), ("dirt", "door shoe", 1)];
+        // .5 * 2 / (2 + 6)
+        let expected = [line("rollers", 30, 4, 4), line("grease", 30, 0, 4), line("Door shoe", 13, 2, 6)];
+        assert_eq!(needs(&[("rollers", 4), ("dirt", 6)], &twice), expected);
+    }
+
+    #[test]
+    fn parts_are_known_by_either_name_or_kept_in_peoples_own_words() {
+        let profile = profile();
+        assert_eq!(parts::named(&profile, " ROLLERS ").zh, "滚轮");
+        assert_eq!(parts::named(&profile, "滚轮").en, "rollers");
+        assert_eq!(parts::named(&profile, "a  long\nscrew"), Localised::new("a long screw", "a long screw"));
+        let known: Vec<_> = parts::catalogue(&profile).into_iter().map(|part| part.en.as_str()).collect();
+        assert_eq!(known, ["rollers", "grease", "motor"]);
     }
 
     #[test]
@@ -264,7 +298,7 @@ mod tests {
         let forecasts = lift.forecasts.iter().map(|forecast| (&forecast.id, TicketKind::Forecast));
         let risk = RuleId::new(model::profile::FAILURE_RISK).unwrap();
         for (rule, kind) in rules.chain(detectors).chain(forecasts).chain([(&risk, TicketKind::Forecast)]) {
-            let prepared = prepare(&lift, rule, kind, &[]);
+            let prepared = prepare(&lift, rule, kind, &[], &Usage::default());
             assert_eq!(prepared.is_none(), no_failure.contains(&rule.as_str()), "{rule}");
         }
         let doors = rank(&lift, &RuleId::new("doors_slow").unwrap(), TicketKind::Breakdown, &[]);

@@ -13,6 +13,7 @@ pub mod impact;
 pub mod noise;
 mod notices;
 mod open;
+pub mod parts;
 pub mod policy;
 mod proof;
 pub mod rank;

@@ -57,6 +57,7 @@ pub fn open(
         news: crate::ticket::News::default(),
         repeat_at: None,
         cause: None,
+        parts: None,
         version: 1,
     };
     let mut draft = Draft::new(ticket, roster, now);

@@ -116,6 +116,9 @@ pub struct Ticket {
     /// What was found to have failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Confirmed>,
+    /// The parts that its repair took; `None`: nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Vec<Localised>>,
     /// Raised by one with every change; the store's guard against lost updates.
     pub version: i64,
 }
@@ -386,11 +389,17 @@ pub enum Action {
         /// What was found to have failed, from the profile's catalogue.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<Confirmed>,
+        /// The parts that were used, none if it is empty; `None`: they do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parts: Option<Vec<Localised>>,
     },
     /// Say what had failed: also when the ticket has closed itself since, and again when it was something else.
     ConfirmCause {
         /// What, from the profile's catalogue.
         cause: Confirmed,
+        /// The parts that were used, none if it is empty; `None`: they do not say, and what was said before stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parts: Option<Vec<Localised>>,
     },
     /// Write something on the timeline.
     Note {
@@ -577,6 +586,11 @@ pub enum What {
     CauseConfirmed {
         /// What.
         cause: Confirmed,
+    },
+    /// Somebody said which parts were used.
+    PartsUsed {
+        /// Which; none if it is empty.
+        parts: Vec<Localised>,
     },
     /// Somebody wrote something.
     Note {

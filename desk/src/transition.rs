@@ -6,6 +6,7 @@ use crate::{
     Actor, Affected, Effect, Event, Roster, Status, Ticket, TicketAlert, What,
     draft::{Draft, unreleased},
     noise::Reason,
+    parts::{MAX_PART_CHARS, MAX_PARTS},
     proof::Proof,
 };
 
@@ -44,6 +45,18 @@ pub enum TransitionError {
     NoteTooLong {
         /// How many it has.
         chars: usize,
+    },
+    /// The name of a part has too many characters.
+    #[error("the name of a part has {chars} characters; shorten it to at most {MAX_PART_CHARS}")]
+    PartTooLong {
+        /// How many it has.
+        chars: usize,
+    },
+    /// Too many parts for one repair.
+    #[error("there are too many parts for one repair, {parts}; name the {MAX_PARTS} that matter most")]
+    TooManyParts {
+        /// How many there are.
+        parts: usize,
     },
     /// A note without text.
     #[error("the note is empty; write something")]

@@ -318,6 +318,6 @@ fn action(verb: Verb) -> Action {
         Verb::EnRoute => Action::EnRoute,
         Verb::Arrived => Action::Arrived,
         Verb::Released => Action::Released,
-        Verb::Close => Action::Close { note: None, cause: None },
+        Verb::Close => Action::Close { note: None, cause: None, parts: None },
     }
 }

@@ -37,6 +37,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../migrations/postgres/0005_repairs.sql"),
         include_str!("../migrations/sqlite/0005_repairs.sql"),
     ),
+    (
+        6,
+        "parts",
+        include_str!("../migrations/postgres/0006_parts.sql"),
+        include_str!("../migrations/sqlite/0006_parts.sql"),
+    ),
 ];
 
 fn migrator(text: fn(&'static (i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {

@@ -2,18 +2,31 @@
 
 use std::time::Duration;
 
-use desk::Ticket;
+use desk::{Ticket, parts::Usage};
 use model::{CauseId, MilestoneKind, OrgId, ProfileId, RuleId, TicketKind, Timestamp};
 
 use crate::{
     Result, Store,
-    db::{DbTime, Tx, at, execute, fetch_all, name, statements, uint32},
+    db::{DbTime, Tx, at, execute, fetch_all, name, statements, text, uint32},
 };
+
+/// The most pairs of a cause and a part that are counted, those used most often: people write what they like.
+const MAX_USED: i64 = 2_000;
 
 statements! {
     INSERT = both("
-        INSERT INTO repairs (ticket, org, profile, rule, kind, cause, opened_at, restored_at, closed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (ticket) DO UPDATE SET cause = excluded.cause");
+        INSERT INTO repairs (ticket, org, profile, rule, kind, cause, opened_at, restored_at, closed_at, parts_told)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        ON CONFLICT (ticket) DO UPDATE SET cause = excluded.cause, parts_told = excluded.parts_told");
+    FORGET_PARTS = both("DELETE FROM repair_parts WHERE ticket = $1");
+    PART = both("INSERT INTO repair_parts (ticket, part) VALUES ($1, $2) ON CONFLICT DO NOTHING");
+    TOLD = both("
+        SELECT cause, count(*) FROM repairs
+        WHERE org = $1 AND profile = $2 AND cause IS NOT NULL AND parts_told GROUP BY cause ORDER BY cause");
+    USED = both("
+        SELECT r.cause, p.part, count(*) FROM repairs r JOIN repair_parts p ON p.ticket = r.ticket
+        WHERE r.org = $1 AND r.profile = $2 AND r.cause IS NOT NULL AND r.parts_told
+        GROUP BY r.cause, p.part ORDER BY 3 DESC, r.cause, p.part LIMIT $3");
     CAUSES = both("
         SELECT cause, count(*) FROM repairs
         WHERE org = $1 AND profile = $2 AND rule = $3 AND cause IS NOT NULL GROUP BY cause ORDER BY cause");
@@ -40,7 +53,12 @@ pub(crate) async fn note(tx: &mut Tx, ticket: &Ticket) -> Result<()> {
         at(ticket.opened_at),
         restored,
         at(closed),
+        ticket.parts.is_some(),
     )?;
+    execute!(tx, "noting which parts were used", FORGET_PARTS, ticket.id.0)?;
+    for part in ticket.parts.iter().flatten() {
+        execute!(tx, "noting which parts were used", PART, ticket.id.0, text(&part.en))?;
+    }
     Ok(())
 }
 
@@ -60,6 +78,19 @@ impl Store {
         let rows: Vec<(String, i64)> =
             fetch_all!(self.db().read, "counting confirmed causes", CAUSES, org.0, profile, rule)?;
         rows.into_iter().map(|(cause, count)| Ok((name("cause", &cause)?, uint32(count)))).collect()
+    }
+
+    /// Which parts the organisation's closed repairs of this profile took, by the cause that was confirmed.
+    ///
+    /// # Errors
+    /// [`crate::StoreError`] if the database fails.
+    pub async fn parts_used(&self, org: OrgId, profile: &ProfileId) -> Result<Usage> {
+        let (read, what, profile) = (&self.db().read, "counting the parts that were used", profile.as_str());
+        let told: Vec<(String, i64)> = fetch_all!(read, what, TOLD, org.0, profile)?;
+        let used: Vec<(String, String, i64)> = fetch_all!(read, what, USED, org.0, profile, MAX_USED)?;
+        let told = told.into_iter().map(|(cause, count)| Ok((name("cause", &cause)?, uint32(count))));
+        let used = used.into_iter().map(|(cause, part, count)| Ok((name("cause", &cause)?, part, uint32(count))));
+        Ok(Usage { told: told.collect::<Result<_>>()?, used: used.collect::<Result<_>>()? })
     }
 
     /// How long the organisation's devices of this profile were out in the last closed tickets of this kind, from when

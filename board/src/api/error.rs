@@ -183,9 +183,11 @@ impl From<TransitionError> for ApiError {
     /// The desk's sentences say what is wrong, then what to do.
     fn from(error: TransitionError) -> Self {
         let (status, code) = match error {
-            TransitionError::NoteTooLong { .. } | TransitionError::NoteEmpty | TransitionError::OpenAlerts { .. } => {
-                (StatusCode::BAD_REQUEST, "bad_request")
-            }
+            TransitionError::NoteTooLong { .. }
+            | TransitionError::NoteEmpty
+            | TransitionError::OpenAlerts { .. }
+            | TransitionError::PartTooLong { .. }
+            | TransitionError::TooManyParts { .. } => (StatusCode::BAD_REQUEST, "bad_request"),
             TransitionError::UnknownPerson => (StatusCode::NOT_FOUND, "not_found"),
             TransitionError::NotAllowed => (StatusCode::FORBIDDEN, "forbidden"),
             TransitionError::Closed { .. }

@@ -5,14 +5,18 @@ use std::time::Duration;
 use desk::{
     Confirmed, Ticket,
     causes::{self, Preparation},
+    parts,
 };
-use model::{CauseId, Directory, Profile};
+use model::{CauseId, Directory, Localised, Profile};
 
 use super::{
     dto::{CauseRef, CauseView, PartView, PreparationView},
     error::ApiError,
 };
 use crate::{auth::Session, state::App};
+
+/// The most parts that are proposed.
+const MAX_PARTS: usize = 100;
 
 /// What is prepared for a ticket.
 #[derive(Debug, Default)]
@@ -21,6 +25,8 @@ pub(crate) struct Prepared {
     pub view: Option<PreparationView>,
     /// The causes that may be named when the ticket is closed.
     pub known: Vec<CauseRef>,
+    /// The parts that may be named then.
+    pub parts: Vec<Localised>,
     /// How long the repair usually takes, by its causes or its runbook.
     pub repair: Duration,
 }
@@ -35,7 +41,8 @@ pub(crate) async fn of_ticket(app: &App, session: &Session, ticket: &Ticket) -> 
         return Ok(Prepared { repair, ..Prepared::default() });
     };
     let confirmed = app.store().confirmed_causes(session.org(), &profile.id, rule).await?;
-    let preparation = causes::prepare(profile, rule, ticket.kind, &confirmed);
+    let usage = app.store().parts_used(session.org(), &profile.id).await?;
+    let preparation = causes::prepare(profile, rule, ticket.kind, &confirmed, &usage);
     let ranked: Vec<&CauseId> =
         preparation.iter().flat_map(|found| &found.causes).map(|ranked| &ranked.cause.id).collect();
     let place = |id: &CauseId| ranked.iter().position(|known| *known == id).unwrap_or(usize::MAX);
@@ -44,6 +51,7 @@ pub(crate) async fn of_ticket(app: &App, session: &Session, ticket: &Ticket) -> 
     known.sort_by_key(|cause| place(&cause.id));
     Ok(Prepared {
         repair: preparation.as_ref().map_or(repair, |preparation| preparation.usual),
+        parts: known_parts(profile, preparation.as_ref()),
         view: preparation.map(|preparation| view(profile, &preparation)),
         known,
     })
@@ -58,6 +66,28 @@ pub(crate) fn confirmed(directory: &Directory, ticket: &Ticket, id: &CauseId) ->
             "Name one of the ticket's known_causes, or leave the cause out.",
         )),
     }
+}
+
+/// The parts that somebody who closes the ticket names.
+pub(crate) fn used(directory: &Directory, ticket: &Ticket, words: &[String]) -> Result<Vec<Localised>, ApiError> {
+    let Some(profile) = directory.profiles.get(&ticket.profile) else {
+        return Err(ApiError::bad_request(
+            format!("The profile \"{}\" is not known here.", ticket.profile),
+            "Leave the parts out.",
+        ));
+    };
+    Ok(words.iter().map(|words| parts::named(profile, words)).collect())
+}
+
+fn known_parts(profile: &Profile, preparation: Option<&Preparation<'_>>) -> Vec<Localised> {
+    let mut known: Vec<Localised> =
+        preparation.iter().flat_map(|found| &found.parts).map(|need| need.name.clone()).collect();
+    for part in parts::catalogue(profile) {
+        if known.len() < MAX_PARTS && !known.contains(part) {
+            known.push(part.clone());
+        }
+    }
+    known
 }
 
 /// A cause that was confirmed.
@@ -82,7 +112,12 @@ fn view(profile: &Profile, preparation: &Preparation<'_>) -> PreparationView {
         parts: preparation
             .parts
             .iter()
-            .map(|(name, probability)| PartView { name: (*name).clone(), probability: *probability })
+            .map(|need| PartView {
+                name: need.name.clone(),
+                probability: need.probability,
+                used: need.used,
+                repairs: need.told,
+            })
             .collect(),
         tools: preparation.tools.iter().copied().cloned().collect(),
         skills: preparation.skills.iter().copied().cloned().collect(),

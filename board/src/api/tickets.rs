@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::{Json, extract::State};
 use desk::{Action, Event, Status};
-use model::{CauseId, DeviceId, MessageChannel, Receiver, SiteId, TicketId, TicketKind};
+use model::{CauseId, DeviceId, Localised, MessageChannel, Receiver, SiteId, TicketId, TicketKind};
 use serde::Deserialize;
 use store::{NewAffected, TicketFilter, TicketState, TicketView, UserRole};
 use utoipa::{IntoParams, ToSchema};
@@ -142,15 +142,15 @@ pub(crate) async fn act(
         ActionRequest::EnRoute => Action::EnRoute,
         ActionRequest::Arrived => Action::Arrived,
         ActionRequest::Released => Action::Released,
-        ActionRequest::Close { note, cause } => {
-            let cause = match cause {
-                Some(cause) => Some(named_cause(&app, &session, id, &cause).await?),
-                None => None,
-            };
-            Action::Close { note, cause }
+        ActionRequest::Close { note, cause, parts } => {
+            let (cause, parts) = found(&app, &session, id, cause.as_ref(), parts.as_deref()).await?;
+            Action::Close { note, cause, parts }
         }
-        ActionRequest::ConfirmCause { cause } => {
-            Action::ConfirmCause { cause: named_cause(&app, &session, id, &cause).await? }
+        ActionRequest::ConfirmCause { cause, parts } => {
+            match found(&app, &session, id, Some(&cause), parts.as_deref()).await? {
+                (Some(cause), parts) => Action::ConfirmCause { cause, parts },
+                (None, _) => return Err(ApiError::not_found("cause")),
+            }
         }
         ActionRequest::Note { text } => Action::Note { text },
     };
@@ -268,9 +268,22 @@ fn actions(ticket: &desk::Ticket, has_catalogue: bool, role: UserRole) -> Vec<Ac
         .collect()
 }
 
-async fn named_cause(app: &App, session: &Session, id: TicketId, cause: &CauseId) -> Result<desk::Confirmed, ApiError> {
+/// What had failed and which parts were used, in the words of the ticket's profile.
+async fn found(
+    app: &App,
+    session: &Session,
+    id: TicketId,
+    cause: Option<&CauseId>,
+    parts: Option<&[String]>,
+) -> Result<(Option<desk::Confirmed>, Option<Vec<Localised>>), ApiError> {
+    if cause.is_none() && parts.is_none() {
+        return Ok((None, None));
+    }
     let found = app.store().ticket(session.org(), id).await?.ok_or_else(|| ApiError::not_found("ticket"))?;
-    preparation::confirmed(&app.directory(), &found.ticket, cause)
+    let (directory, ticket) = (app.directory(), &found.ticket);
+    let cause = cause.map(|cause| preparation::confirmed(&directory, ticket, cause)).transpose()?;
+    let parts = parts.map(|parts| preparation::used(&directory, ticket, parts)).transpose()?;
+    Ok((cause, parts))
 }
 
 async fn detail(app: &App, session: &Session, id: TicketId) -> Result<TicketDetail, ApiError> {
@@ -309,6 +322,8 @@ async fn detail(app: &App, session: &Session, id: TicketId) -> Result<TicketDeta
         impact,
         cause: ticket.cause.as_ref().map(preparation::cause_ref),
         known_causes: prepared.known,
+        parts_used: ticket.parts.clone(),
+        known_parts: prepared.parts,
         forecast: forecast.map(view::forecast),
         lifts,
         explains: explains.iter().map(view::ticket_ref).collect(),

@@ -181,6 +181,7 @@ fn what(what: desk::What) -> WhatView {
         desk::What::CauseConfirmed { cause } => {
             WhatView::CauseConfirmed { cause: super::preparation::cause_ref(&cause) }
         }
+        desk::What::PartsUsed { parts } => WhatView::PartsUsed { parts },
         desk::What::Note { text } => WhatView::Note { text },
     }
 }

@@ -200,6 +200,7 @@ impl Calls {
             | What::NobodyOnCall { .. }
             | What::AffectedAdded { .. }
             | What::CauseConfirmed { .. }
+            | What::PartsUsed { .. }
             | What::Note { .. } => {}
         }
     }
@@ -263,6 +264,7 @@ fn lines(
             | What::Assigned { .. }
             | What::AffectedAdded { .. }
             | What::CauseConfirmed { .. }
+            | What::PartsUsed { .. }
             | What::Note { .. } => None,
         };
         lines.extend(text.map(|text| (entry.at, text)));

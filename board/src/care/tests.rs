@@ -79,6 +79,7 @@ impl Case {
             news: desk::News::default(),
             repeat_at: None,
             cause: None,
+            parts: None,
             version: 1,
         };
         let mut case = Self { ticket, affected, timeline: Vec::new(), now: at(0) };

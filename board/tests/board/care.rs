@@ -52,7 +52,7 @@ async fn the_page_follows_the_ticket_through_its_life() {
     let page = client.get(&path).await.text();
     assert!(page.contains("If you are still inside"));
     let note = Some("done".to_owned());
-    board.apply(Event::Act { actor, action: Action::Close { note, cause: None }, as_of: None }).await;
+    board.apply(Event::Act { actor, action: Action::Close { note, cause: None, parts: None }, as_of: None }).await;
     told.push(headline().await);
     assert_eq!(
         told,

@@ -241,6 +241,48 @@ async fn likely_causes_are_told_with_what_they_take_and_learn_from_closed_ticket
 }
 
 #[tokio::test]
+async fn parts_are_told_by_who_closes_and_the_next_visit_knows() {
+    let board = TestBoard::start().await;
+    let client = board.as_role(UserRole::Dispatcher).await;
+    let path = format!("/api/v1/tickets/{}", board.ours.ticket);
+    let detail = client.get(&path).await.json();
+    let lock = json!({ "en": "Lock contact", "zh": "门锁触点" });
+    assert_eq!((&detail["parts_used"], &detail["known_parts"]), (&Value::Null, &json!([lock])));
+    let part = json!({ "name": lock, "probability": 0.75, "used": 0, "repairs": 0 });
+    assert_eq!(detail["preparation"]["parts"], json!([part]));
+    act(&client, &board, json!({ "action": "released" })).await;
+    let many: Vec<String> = (0..13).map(|n| n.to_string()).collect();
+    for parts in [json!(["x".repeat(81)]), json!(many)] {
+        let refused = act(&client, &board, json!({ "action": "close", "note": "x", "parts": parts })).await;
+        assert_eq!((refused.status, refused.error().as_str()), (StatusCode::BAD_REQUEST, "bad_request"));
+    }
+    let close =
+        json!({ "action": "close", "note": "x", "cause": "door_lock", "parts": ["门锁触点", " a  long screw "] });
+    let closed = act(&client, &board, close).await.json();
+    let screw = json!({ "en": "a long screw", "zh": "a long screw" });
+    assert_eq!(closed["parts_used"], json!([lock, screw]));
+    let line = closed["timeline"].as_array().unwrap().iter().find(|l| l["what"]["type"] == "parts_used").unwrap();
+    assert_eq!(line["what"]["parts"], json!([lock, screw]));
+    // (3 + 1) / 5 that it is the lock, and so often it took the contact: (2 + 1) / (2 + 1). The screw was used once only.
+    let raised = AlertChange::Raised(Box::new(alert(&board.ours.device, board.clock.now() + Duration::from_secs(60))));
+    let cursors = WatchCursors { partition: 0, events: 1, telemetry: 0 };
+    board.store.commit_watch(&[raised], &cursors, &[], board.clock.now() + Duration::from_secs(60)).await.unwrap();
+    let next = client.get("/api/v1/tickets").await.json()["tickets"][0]["id"].as_str().unwrap().to_owned();
+    let next = format!("/api/v1/tickets/{next}");
+    let told = client.get(&next).await.json()["preparation"]["parts"].clone();
+    assert_eq!((told.as_array().unwrap().len(), &told[0]["name"]), (1, &lock));
+    assert_eq!((&told[0]["used"], &told[0]["repairs"]), (&json!(1), &json!(1)));
+    assert!((told[0]["probability"].as_f64().unwrap() - 0.8).abs() < 1e-9);
+    // It took none, as somebody who was on site says later.
+    let technician = board.as_role(UserRole::Technician).await;
+    let corrected = json!({ "action": "confirm_cause", "cause": "door_lock", "parts": [] });
+    assert_eq!(act(&technician, &board, corrected).await.json()["parts_used"], json!([]));
+    let told = client.get(&next).await.json()["preparation"]["parts"][0].clone();
+    assert_eq!((&told["used"], &told["repairs"]), (&json!(0), &json!(1)));
+    assert!((told["probability"].as_f64().unwrap() - 0.8 * 2.0 / 3.0).abs() < 1e-9);
+}
+
+#[tokio::test]
 async fn a_breakdown_and_a_forecast_tell_whom_they_affect() {
     let board = TestBoard::start().await;
     let (client, ours) = (board.as_role(UserRole::Viewer).await, &board.ours);

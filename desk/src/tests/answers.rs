@@ -236,7 +236,7 @@ fn the_clocks_run_from_detection() {
 #[test]
 fn a_cause_is_kept_and_told_by_who_closes() {
     let cause = Confirmed { id: CauseId::new("rollers").unwrap(), name: Localised::new("Rollers", "滚轮") };
-    let close = |cause: Option<Confirmed>| Close { note: Some("done".to_owned()), cause };
+    let close = |cause: Option<Confirmed>| Close { note: Some("done".to_owned()), cause, parts: None };
     let ticket = check(
         &quiet(),
         &[(1, Board(close(Some(cause.clone())))), (2, Board(close(None)))],
@@ -244,7 +244,7 @@ fn a_cause_is_kept_and_told_by_who_closes() {
     );
     assert_eq!(ticket.cause, Some(cause));
     let other = Confirmed { id: CauseId::new("belt").unwrap(), name: Localised::new("Belt", "皮带") };
-    let said = |cause: &Confirmed| ConfirmCause { cause: cause.clone() };
+    let said = |cause: &Confirmed| ConfirmCause { cause: cause.clone(), parts: None };
     let ticket = ticket.cause.unwrap();
     let later = check(
         &quiet(),
@@ -268,4 +268,43 @@ fn a_cause_is_kept_and_told_by_who_closes() {
     assert_eq!((later.cause, later.status), (Some(other), Status::Closed));
     let unsaid = check(&quiet(), &[(1, Board(close(None)))], &["1m acknowledged", "1m note done", "1m closed"]);
     assert_eq!(unsaid.cause, None);
+}
+
+#[test]
+fn parts_are_kept_and_told_by_who_closes() {
+    let part = |name: &str| Localised::new(name, name);
+    let close = |parts: Option<Vec<Localised>>| Close { note: Some("done".to_owned()), cause: None, parts };
+    let cause = Confirmed { id: CauseId::new("rollers").unwrap(), name: Localised::new("Rollers", "滚轮") };
+    let said = |parts: Option<Vec<Localised>>| ConfirmCause { cause: cause.clone(), parts };
+    let ticket = check(
+        &quiet(),
+        &[
+            (1, Board(close(Some(vec![part("x".repeat(81).as_str())])))),
+            (2, Board(close(Some((0..13).map(|n| part(&n.to_string())).collect())))),
+            (3, Board(close(Some(vec![part("Rollers"), part(" "), part("rollers")])))),
+            // A second press, and a cause without parts, change nothing of them.
+            (4, Board(close(Some(vec![])))),
+            (5, Board(said(None))),
+            (6, Sms(ANN, said(Some(vec![])))),
+            (7, Device(said(Some(vec![part("Belt")])))),
+        ],
+        &[
+            "1m refused: the name of a part has 81 characters; shorten it to at most 80",
+            "2m refused: there are too many parts for one repair, 13; name the 12 that matter most",
+            "3m acknowledged",
+            "3m note done",
+            "3m parts Rollers",
+            "3m closed",
+            "5m cause rollers",
+            "6m parts ",
+            "7m refused: only responders and dispatchers can do this; sign in to the board or answer a message you received",
+        ],
+    );
+    assert_eq!(ticket.parts, Some(vec![]));
+    let late = check(
+        &quiet(),
+        &[(1, Board(close(None))), (2, Board(close(Some(vec![part("Belt")]))))],
+        &["1m acknowledged", "1m note done", "1m closed", "2m parts Belt"],
+    );
+    assert_eq!(late.parts, Some(vec![part("Belt")]));
 }

@@ -167,7 +167,7 @@ pub(super) fn assign(name: &str) -> Action {
 }
 
 pub(super) fn close(note: &str) -> Action {
-    Action::Close { note: Some(note.to_owned()).filter(|note| !note.is_empty()), cause: None }
+    Action::Close { note: Some(note.to_owned()).filter(|note| !note.is_empty()), cause: None, parts: None }
 }
 
 pub(super) fn affected_id(name: &str) -> AffectedId {
@@ -307,6 +307,9 @@ fn line(at: u64, effect: &Effect) -> Option<String> {
             What::Overdue => "overdue".to_owned(),
             What::AffectedAdded { .. } => "affected added".to_owned(),
             What::CauseConfirmed { cause } => format!("cause {}", cause.id),
+            What::PartsUsed { parts } => {
+                format!("parts {}", parts.iter().map(|part| part.en.as_str()).collect::<Vec<_>>().join(", "))
+            }
             What::Note { text } => format!("note {text}"),
         },
     };

@@ -87,6 +87,8 @@ fn refused_zh(refusal: &TransitionError) -> &'static str {
         TransitionError::OpenAlerts { .. } => "仍有未恢复的告警，请在看板上写明处理情况后关闭。",
         TransitionError::NoteTooLong { .. } => "备注过长，请缩短。",
         TransitionError::NoteEmpty => "备注为空。",
+        TransitionError::PartTooLong { .. } => "零件名称过长，请缩短。",
+        TransitionError::TooManyParts { .. } => "零件过多，请只填写最主要的。",
         TransitionError::UnknownPerson => "该人员不在本组织中。",
         TransitionError::NotEntrapment { .. } => "该工单不是困人事件，请报告到场（h）或关闭（c）。",
         TransitionError::NotCalled { .. } => "只有被呼叫的人员可以拒绝；如需呼叫下一级请回复 e。",

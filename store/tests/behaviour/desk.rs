@@ -21,6 +21,7 @@ on_both_engines!(
     tickets_are_listed_searched_and_paged,
     a_refusal_changes_nothing,
     closed_tickets_tell_what_had_failed_and_for_how_long,
+    closed_tickets_tell_which_parts_their_repair_took,
 );
 
 fn dispatcher() -> Actor {
@@ -222,7 +223,7 @@ async fn a_refusal_changes_nothing(db: TestDb) {
     let timeline = db.store.timeline(world.org, ticket.id).await.unwrap();
     let error = db
         .store
-        .apply(world.org, ticket.id, act(Action::Close { note: None, cause: None }), start())
+        .apply(world.org, ticket.id, act(Action::Close { note: None, cause: None, parts: None }), start())
         .await
         .unwrap_err();
     assert!(matches!(error, ApplyError::Transition(_)), "{error}");
@@ -243,7 +244,7 @@ async fn closed_tickets_tell_what_had_failed_and_for_how_long(db: TestDb) {
         if minutes > 0 {
             world.commit(&[cleared(&alert, end)], end).await;
         }
-        let close = Action::Close { note: Some("done".to_owned()), cause };
+        let close = Action::Close { note: Some("done".to_owned()), cause, parts: None };
         db.store.apply(world.org, ticket.id, act(close.clone()), end).await.unwrap();
         db.store.apply(world.org, ticket.id, act(close), end).await.unwrap();
         ticket.id
@@ -251,7 +252,7 @@ async fn closed_tickets_tell_what_had_failed_and_for_how_long(db: TestDb) {
     let day = |n: u64| start() + secs(n * 86_400);
     let first = work(&world, "door", day(0), 30, Some(cause("dirt"))).await;
     // It was something else.
-    let corrected = act(Action::ConfirmCause { cause: cause("rollers") });
+    let corrected = act(Action::ConfirmCause { cause: cause("rollers"), parts: None });
     db.store.apply(world.org, first, corrected, day(1)).await.unwrap();
     work(&world, "door", day(1), 90, Some(cause("belt"))).await;
     work(&world, "door", day(2), 0, Some(cause("rollers"))).await;
@@ -268,4 +269,40 @@ async fn closed_tickets_tell_what_had_failed_and_for_how_long(db: TestDb) {
     assert_eq!(out, [secs(600), secs(3600), secs(5400)]);
     assert!(db.store.times_out(world.org, &lift, TicketKind::Forecast, 9).await.unwrap().is_empty());
     assert!(db.store.times_out(other.org, &lift, TicketKind::Breakdown, 9).await.unwrap().is_empty());
+}
+
+async fn closed_tickets_tell_which_parts_their_repair_took(db: TestDb) {
+    let world = World::new(&db).await;
+    let other = World::named(&db.store, "Other", "b", "+8613900000000").await;
+    let lift = ProfileId::new("lift").unwrap();
+    let cause = |name: &str| Confirmed { id: CauseId::new(name).unwrap(), name: Localised::new(name, name) };
+    let parts = |names: &[&str]| Some(names.iter().map(|name| Localised::new(*name, "零件")).collect::<Vec<_>>());
+    let work = async |day: u64, rule: &str, found: Option<&str>, parts: Option<Vec<Localised>>| {
+        let at = start() + secs(day * 86_400);
+        let ticket = world.raise(&world.alert("lift-1", rule, TicketKind::Breakdown, at), at).await;
+        let close = Action::Close { note: Some("done".to_owned()), cause: found.map(cause), parts };
+        db.store.apply(world.org, ticket.id, act(close), at).await.unwrap();
+        ticket.id
+    };
+    let first = work(0, "door", Some("rollers"), parts(&["Rollers", "Grease"])).await;
+    work(1, "brake", Some("rollers"), parts(&["Rollers"])).await;
+    work(2, "door", Some("rollers"), parts(&[])).await;
+    work(3, "door", Some("rollers"), None).await;
+    let unsure = work(4, "door", None, parts(&["Belt"])).await;
+    let usage = async |org| {
+        let usage = db.store.parts_used(org, &lift).await.unwrap();
+        let told: Vec<_> = usage.told.iter().map(|(cause, count)| (cause.to_string(), *count)).collect();
+        let used: Vec<_> = usage.used.iter().map(|(cause, part, count)| format!("{cause} {part} {count}")).collect();
+        (told, used)
+    };
+    let rollers = ("rollers".to_owned(), 3);
+    let used = vec!["rollers Rollers 2".to_owned(), "rollers Grease 1".to_owned()];
+    assert_eq!(usage(world.org).await, (vec![rollers.clone()], used));
+    assert_eq!(usage(other.org).await, (vec![], vec![]), "another organisation's tickets");
+    // What is said later counts, and what was said before it does not.
+    let later = |name: &str, parts| act(Action::ConfirmCause { cause: cause(name), parts });
+    db.store.apply(world.org, unsure, later("belt", None), start() + secs(500_000)).await.unwrap();
+    db.store.apply(world.org, first, later("rollers", parts(&["Grease"])), start() + secs(500_000)).await.unwrap();
+    let used = ["belt Belt 1", "rollers Grease 1", "rollers Rollers 1"].map(str::to_owned).to_vec();
+    assert_eq!(usage(world.org).await, (vec![("belt".to_owned(), 1), rollers], used));
 }

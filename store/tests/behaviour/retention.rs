@@ -127,7 +127,11 @@ async fn what_an_open_ticket_rests_on_stays(db: TestDb) {
     world.commit(&[cleared(&alert, now)], now).await;
     for ticket in world.open_tickets().await {
         let actor = desk::Actor::User { user: model::UserId(uuid::Uuid::nil()), name: "Dora".to_owned() };
-        let close = desk::Event::Act { actor, action: desk::Action::Close { note: None, cause: None }, as_of: None };
+        let close = desk::Event::Act {
+            actor,
+            action: desk::Action::Close { note: None, cause: None, parts: None },
+            as_of: None,
+        };
         db.store.apply(world.org, ticket.id, close, now).await.unwrap();
     }
     assert!(world.open_tickets().await.is_empty());

@@ -222,6 +222,33 @@ describe("the board", () => {
     await page.done();
   });
 
+  test("who was there says what had failed and which parts were used", async () => {
+    const ticket = await opened("lift-4", "forecast");
+    const page = await ticketPage(ticket);
+    const causes = page.locator("[data-preparation]");
+    await causes.getByLabel("What had failed").selectOption("door_rollers_worn");
+    await causes.getByText("Parts used: not said").click();
+    await causes.getByRole("checkbox", { name: "Door rollers (set)" }).check();
+    await causes.getByLabel("Other parts, separated by commas").fill("M8 bolt, split pin");
+    await causes.getByText("Parts used: Door rollers (set), M8 bolt, split pin").waitFor();
+    // A fresh copy of the ticket does not undo what is ticked.
+    const header = page.locator("article header");
+    await header.getByRole("button", { name: "Acknowledge" }).click();
+    await header.getByText("Acknowledged", { exact: true }).waitFor();
+    assert.ok(await causes.getByRole("checkbox", { name: "Door rollers (set)" }).isChecked());
+    await causes.getByRole("button", { name: "Say what was found" }).click();
+    await page.locator("ol").getByText("Parts used: Door rollers (set), M8 bolt, split pin").waitFor();
+    const { parts_used, cause } = await api.get(`/api/v1/tickets/${ticket.id}`);
+    assert.deepEqual(
+      [cause.id, parts_used.map((part) => part.zh)],
+      ["door_rollers_worn", ["门滚轮（套）", "M8 bolt", "split pin"]],
+    );
+    await causes.getByRole("checkbox", { name: "None" }).check();
+    await causes.getByRole("button", { name: "Say what was found" }).click();
+    await page.locator("ol").getByText("Parts used: None").waitFor();
+    await page.done();
+  });
+
   test("a device's page draws its history, tells its values, and sends commands", async () => {
     const page = await browser.board(hub);
     await page.getByRole("link", { name: "Devices", exact: true }).click();

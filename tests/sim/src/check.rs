@@ -422,6 +422,7 @@ fn calling(lines: &[TimelineEntry], say: &mut impl FnMut(String)) {
             | What::Exhausted
             | What::AffectedAdded { .. }
             | What::CauseConfirmed { .. }
+            | What::PartsUsed { .. }
             | What::Note { .. } => {}
         }
     }

@@ -151,7 +151,7 @@ impl Phones {
                     say(Action::Released, 30.0, dice);
                 }
                 if dice.chance(0.3) {
-                    say(Action::Close { note: Some("done".to_owned()), cause: None }, 0.0, dice);
+                    say(Action::Close { note: Some("done".to_owned()), cause: None, parts: None }, 0.0, dice);
                 }
             }
             5 => say(Action::Decline, 0.0, dice),

@@ -420,7 +420,7 @@ impl Run {
         let filter = TicketFilter { state: TicketState::Open, limit: 1000, ..TicketFilter::default() };
         for view in self.core.store.tickets(self.world.org, &filter).await?.tickets {
             let ticket = view.ticket;
-            let close = Action::Close { note: Some("The end.".to_owned()), cause: None };
+            let close = Action::Close { note: Some("The end.".to_owned()), cause: None, parts: None };
             let actions = match ticket.kind {
                 TicketKind::Entrapment => vec![Action::Released, close],
                 TicketKind::Breakdown | TicketKind::Forecast | TicketKind::TestFailure | TicketKind::Outage => {

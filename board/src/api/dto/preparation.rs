@@ -52,6 +52,10 @@ pub struct PartView {
     pub name: Localised,
     /// The probability that it is needed, 0 to 1.
     pub probability: f64,
+    /// In how many of the organisation's closed repairs, of the causes that take it, it was used.
+    pub used: u32,
+    /// Of how many such repairs it is known which parts were used.
+    pub repairs: u32,
 }
 
 /// What a visit should be prepared for.

@@ -285,6 +285,12 @@ pub enum WhatView {
         /// What.
         cause: CauseRef,
     },
+    /// Somebody said which parts were used.
+    PartsUsed {
+        /// Which; none if it is empty.
+        #[schema(value_type = Vec<Text>)]
+        parts: Vec<Localised>,
+    },
     /// Somebody wrote something.
     Note {
         /// The text.
@@ -425,7 +431,7 @@ pub enum ActionCode {
     Released,
     /// Finish the case.
     Close,
-    /// Say what had failed, also after it is closed.
+    /// Say what had failed and which parts were used, also after it is closed.
     ConfirmCause,
     /// Write on the timeline.
     Note,
@@ -464,12 +470,19 @@ pub enum ActionRequest {
         #[serde(default)]
         #[schema(value_type = Option<String>)]
         cause: Option<CauseId>,
+        /// The parts that were used, by either name of one of `known_parts` or in free words of at most 80 characters; 12 at
+        /// most, none if it is empty.
+        #[serde(default)]
+        parts: Option<Vec<String>>,
     },
-    /// Say what had failed, also after it is closed; again, if it was something else.
+    /// Say what had failed and which parts were used, also after it is closed; again, if it was something else.
     ConfirmCause {
         /// What: one of `known_causes`.
         #[schema(value_type = String)]
         cause: CauseId,
+        /// As with `close`; what was said before stays if it is left out.
+        #[serde(default)]
+        parts: Option<Vec<String>>,
     },
     /// Write on the timeline.
     Note {
@@ -522,6 +535,12 @@ pub struct TicketDetail {
     pub cause: Option<CauseRef>,
     /// What may be named as the cause when it is closed: the profile's catalogue, the likeliest first.
     pub known_causes: Vec<CauseRef>,
+    /// The parts that were used, as somebody said; null if nobody did.
+    #[schema(value_type = Option<Vec<Text>>)]
+    pub parts_used: Option<Vec<Localised>>,
+    /// Parts that may have been used: those to be prepared, then the others of the profile; at most 100.
+    #[schema(value_type = Vec<Text>)]
+    pub known_parts: Vec<Localised>,
     /// For forecasts: what is expected.
     pub forecast: Option<ForecastView>,
     /// For tickets that concern several lifts: all of them, those with somebody inside first; at most 1,000.

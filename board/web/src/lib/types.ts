@@ -210,6 +210,7 @@ export type What =
   | { type: "assigned"; person: PersonRef }
   | { type: "affected_added"; affected: string }
   | { type: "cause_confirmed"; cause: CauseRef }
+  | { type: "parts_used"; parts: Text[] }
   | { type: "note"; text: string };
 export interface TimelineEntry {
   seq: number;
@@ -271,7 +272,7 @@ export interface Cause extends CauseRef {
 /** What a visit should be prepared for. */
 export interface Preparation {
   causes: Cause[];
-  parts: { name: Text; probability: number }[];
+  parts: { name: Text; probability: number; used: number; repairs: number }[];
   tools: Text[];
   skills: Text[];
   usual: string;
@@ -304,6 +305,8 @@ export interface TicketDetail extends TicketSummary {
   impact: Impact | null;
   cause: CauseRef | null;
   known_causes: CauseRef[];
+  parts_used: Text[] | null;
+  known_parts: Text[];
   forecast: Forecast | null;
   lifts: Lift[];
   explains: TicketRef[];
