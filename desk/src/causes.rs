@@ -288,19 +288,44 @@ mod tests {
         assert_eq!(known, ["rollers", "grease", "motor"]);
     }
 
-    #[test]
-    fn the_lift_pack_prepares_for_everything_that_it_watches_for() {
-        let lift = Profile::parse(Path::new("lift.toml"), include_str!("../../profiles/lift.toml")).unwrap();
-        // Nothing has failed: the lift stopped as it should, or nobody at the rescue service answered.
-        let no_failure = ["earthquake_stop", "alarm_unanswered"];
-        let rules = lift.rules.iter().map(|rule| (&rule.id, rule.ticket));
-        let detectors = lift.detectors.iter().map(|detector| (&detector.id, detector.ticket));
-        let forecasts = lift.forecasts.iter().map(|forecast| (&forecast.id, TicketKind::Forecast));
+    /// All that the profile watches for, but for what it names, is prepared for.
+    fn check_pack(file: &str, text: &str, no_failure: &[&str]) -> Profile {
+        let pack = Profile::parse(Path::new(file), text).unwrap();
+        let rules = pack.rules.iter().map(|rule| (&rule.id, rule.ticket));
+        let detectors = pack.detectors.iter().map(|detector| (&detector.id, detector.ticket));
+        let forecasts = pack.forecasts.iter().map(|forecast| (&forecast.id, TicketKind::Forecast));
         let risk = RuleId::new(model::profile::FAILURE_RISK).unwrap();
         for (rule, kind) in rules.chain(detectors).chain(forecasts).chain([(&risk, TicketKind::Forecast)]) {
-            let prepared = prepare(&lift, rule, kind, &[], &Usage::default());
-            assert_eq!(prepared.is_none(), no_failure.contains(&rule.as_str()), "{rule}");
+            let prepared = prepare(&pack, rule, kind, &[], &Usage::default());
+            assert_eq!(prepared.is_none(), no_failure.contains(&rule.as_str()), "{file}: {rule}");
         }
+        pack
+    }
+
+    #[test]
+    fn shipped_packs_prepare_for_everything_that_they_watch_for() {
+        // Nothing has failed: the lift stopped as it should, or nobody at the rescue service answered.
+        let no_failure = ["earthquake_stop", "alarm_unanswered"];
+        let lift = check_pack("lift.toml", include_str!("../../profiles/lift.toml"), &no_failure);
+        let escalator = check_pack("escalator.toml", include_str!("../../profiles/escalator.toml"), &[]);
+        let pump = check_pack("water_pump.toml", include_str!("../../profiles/water_pump.toml"), &[]);
+        for profile in [&lift, &escalator, &pump] {
+            for cause in &profile.causes {
+                let names = cause.parts.iter().chain([&cause.name]);
+                assert!(names.clone().all(|name| !name.zh.is_ascii()), "{} is not in Chinese", cause.id);
+                assert!(cause.source.contains("our choice"), "{} does not say where its weight comes from", cause.id);
+            }
+            // The same part is written in the same way, or it would be counted twice.
+            for part in parts::catalogue(profile) {
+                let own = profile.causes.iter().flat_map(|cause| &cause.parts);
+                let same = own.filter(|other| other.en.eq_ignore_ascii_case(&part.en) || other.zh == part.zh);
+                assert!(same.clone().all(|other| other == part), "{part:?}");
+            }
+        }
+        let leak = rank(&pump, &RuleId::new("seal_leak").unwrap(), TicketKind::Breakdown, &[]);
+        assert_eq!(leak[0].cause.id.as_str(), "seal_worn");
+        let lags = rank(&escalator, &RuleId::new("handrail_lags").unwrap(), TicketKind::Breakdown, &[]);
+        assert_eq!(lags[0].cause.id.as_str(), "handrail_tension");
         let doors = rank(&lift, &RuleId::new("doors_slow").unwrap(), TicketKind::Breakdown, &[]);
         assert_eq!(doors[0].cause.id.as_str(), "door_track_dirt");
     }
