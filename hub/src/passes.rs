@@ -7,6 +7,7 @@ pub mod directory;
 pub mod escalate;
 pub mod prune;
 pub mod settle;
+pub mod uptime;
 
 use std::{future::Future, time::Duration};
 

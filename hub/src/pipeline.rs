@@ -25,6 +25,7 @@ use crate::{
         escalate::Escalate,
         prune::Prune,
         settle::Settle,
+        uptime::NoteUptime,
     },
     recorder::Recorder,
     server::Parts,
@@ -114,6 +115,7 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     reconcile(supervisor, duty, &store, stop());
     //    At night: failure models are trained, every unit is forecast, and alerts follow as from the watch.
     reconcile(supervisor, forecasts, &store, stop());
+    reconcile(supervisor, NoteUptime { store: store.clone(), clock: clock.clone() }, &store, stop());
     let retention = config.hub.retention();
     reconcile(supervisor, Prune { journal, store: store.clone(), retention, clock }, &store, stop());
 

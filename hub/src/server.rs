@@ -122,6 +122,8 @@ impl Hub {
         for loaded in &profiles {
             store.ensure_profile(&loaded.profile).await.context("making room for a profile's readings")?;
         }
+        // Before the first night's work, which must know how long the hub was away.
+        store.note_up(clock.now()).await.context("noting that the hub is up")?;
         let notifier = Arc::new(Notifier::new(&config.notify).context("setting up messages")?);
         let (directory_sender, directory) = watch::channel(Arc::new(Directory::default()));
         let (credentials_sender, credentials) = watch::channel(Arc::new(Credentials::default()));

@@ -19,11 +19,16 @@ statements! {
         WHERE profile = $1 AND created_at <= $2 ORDER BY id");
     // Alerts of a version that did not keep when it learnt of them are taken as known at once.
     ALERTS = both("
-        SELECT a.device, coalesce(a.raised_known_at, a.raised_at), coalesce(a.cleared_known_at, a.cleared_at)
+        SELECT a.device, coalesce(a.raised_known_at, a.raised_at), coalesce(a.cleared_known_at, a.cleared_at), a.withdrawn
         FROM alerts a JOIN devices d ON d.id = a.device
         WHERE a.rule = $2 AND d.profile = $1 AND coalesce(a.raised_known_at, a.raised_at) <= $3");
+    // With when its last alert was withdrawn, if all of them were.
     TICKETS = both("
-        SELECT t.device, t.kind, t.opened_at, t.closed_at FROM tickets t JOIN devices d ON d.id = t.device
+        SELECT t.device, t.kind, t.opened_at, t.closed_at,
+            (SELECT CASE WHEN count(*) = count(CASE WHEN a.withdrawn THEN 1 END)
+                    THEN max(coalesce(a.cleared_known_at, a.cleared_at)) END
+                FROM alerts a WHERE a.ticket = t.id)
+        FROM tickets t JOIN devices d ON d.id = t.device
         WHERE d.profile = $1 AND t.opened_at <= $2");
     EVENTS = both("
         SELECT e.device, e.received_at FROM device_events e JOIN devices d ON d.id = e.device
@@ -66,6 +71,8 @@ pub struct StoredIncident {
     pub from: Timestamp,
     /// When the hub learnt that it was over; `None`: it goes on.
     pub to: Option<Timestamp>,
+    /// When the hub learnt that there had been nothing: an earlier message, which came later, showed it.
+    pub withdrawn: Option<Timestamp>,
 }
 
 /// What is known of the units of one profile up to a moment.
@@ -88,6 +95,8 @@ pub struct ChannelDay {
     pub mean: f64,
 }
 
+/// Device, kind, opened, closed, withdrawn.
+type TicketRow = (String, String, DbTime, Option<DbTime>, Option<DbTime>);
 type UnitRow = (String, uuid::Uuid, uuid::Uuid, String, String, Option<String>, DbTime);
 
 fn device_id(text: &str) -> Result<DeviceId> {
@@ -128,24 +137,27 @@ impl Store {
         let units = self.profile_units(profile, until).await?;
         let mut incidents = Vec::new();
         for rule in &failures.rules {
-            let rows: Vec<(String, DbTime, Option<DbTime>)> =
+            let rows: Vec<(String, DbTime, Option<DbTime>, bool)> =
                 fetch_all!(read, what, ALERTS, profile.as_str(), rule.as_str(), at(until))?;
-            for (device, from, to) in rows {
-                let kind = IncidentKind::Rule(rule.clone());
-                let to = within(to, until);
-                incidents.push(StoredIncident { device: device_id(&device)?, kind, from: from.into(), to });
+            for (device, from, to, withdrawn) in rows {
+                let (device, kind, to) = (device_id(&device)?, IncidentKind::Rule(rule.clone()), within(to, until));
+                let withdrawn = to.filter(|_| withdrawn);
+                incidents.push(StoredIncident { device, kind, from: from.into(), to, withdrawn });
             }
         }
-        let rows: Vec<(String, String, DbTime, Option<DbTime>)> =
-            fetch_all!(read, what, TICKETS, profile.as_str(), at(until))?;
-        for (device, kind, opened, closed) in rows {
+        let rows: Vec<TicketRow> = fetch_all!(read, what, TICKETS, profile.as_str(), at(until))?;
+        for (device, kind, opened, closed, withdrawn) in rows {
             let (device, kind) = (device_id(&device)?, from_code::<TicketKind>("ticket kind", &kind)?);
-            let closed = within(closed, until);
+            let (closed, withdrawn) = (within(closed, until), within(withdrawn, until));
             if failures.tickets.contains(&kind) {
                 let kind = IncidentKind::Ticket(kind);
-                incidents.push(StoredIncident { device, kind, from: opened.into(), to: closed });
-            } else if let Some(closed) = closed {
-                incidents.push(StoredIncident { device, kind: IncidentKind::Visit, from: closed, to: Some(closed) });
+                incidents.push(StoredIncident { device, kind, from: opened.into(), to: closed, withdrawn });
+            } else if let Some(closed) = closed
+                && withdrawn.is_none_or(|withdrawn| withdrawn > closed)
+            {
+                // A ticket that closed because there had been nothing sent nobody.
+                let (kind, to) = (IncidentKind::Visit, Some(closed));
+                incidents.push(StoredIncident { device, kind, from: closed, to, withdrawn: None });
             }
         }
         self.event_incidents(profile, failures, until, &mut incidents).await?;
@@ -181,7 +193,7 @@ impl Store {
                     own.get(own.partition_point(|end| *end < from)).copied()
                 };
                 let kind = IncidentKind::Event(code.clone());
-                incidents.push(StoredIncident { device: device_id(&device)?, kind, from, to });
+                incidents.push(StoredIncident { device: device_id(&device)?, kind, from, to, withdrawn: None });
             }
         }
         Ok(())

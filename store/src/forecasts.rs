@@ -70,7 +70,11 @@ statements! {
         FROM json_each($1) WHERE TRUE ON CONFLICT DO NOTHING");
     OPEN = both("
         SELECT device, made_at FROM failure_forecasts
-        WHERE profile = $1 AND horizon = $2 AND outcome IS NULL AND made_at <= $3 ORDER BY made_at, device LIMIT $4");
+        WHERE profile = $1 AND horizon = $2 AND outcome IS NULL AND NOT left_out AND made_at <= $3
+        ORDER BY made_at, device LIMIT $4");
+    LEAVE_OUT = both("
+        UPDATE failure_forecasts SET left_out = TRUE
+        WHERE profile = $1 AND horizon = $2 AND outcome IS NULL AND NOT left_out AND made_at > $3 AND made_at < $4");
     MATCH = each("
         UPDATE failure_forecasts AS f SET outcome = u.outcome, failed_at = u.failed_at
         FROM unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::boolean[], $5::timestamptz[])
@@ -83,7 +87,8 @@ statements! {
     MADE = both("
         SELECT device, made_at, model, method, probability, naive, threshold, alerted, outcome, failed_at
         FROM failure_forecasts
-        WHERE profile = $1 AND horizon = $2 AND (org = $3 OR $3 IS NULL) AND made_at >= $4 AND made_at < $5
+        WHERE profile = $1 AND horizon = $2 AND (org = $3 OR $3 IS NULL) AND NOT left_out AND made_at >= $4
+            AND made_at < $5
         ORDER BY made_at, device LIMIT $6");
     LAST = both("SELECT max(made_at) FROM failure_forecasts WHERE profile = $1 AND horizon = $2");
 }
@@ -446,6 +451,24 @@ impl Store {
         let rows: Vec<(String, DbTime)> =
             fetch_all!(self.db().read, "listing open forecasts", OPEN, profile, horizon, at(until), limit)?;
         rows.into_iter().map(|(device, made)| Ok((name("device id", &device)?, made.into()))).collect()
+    }
+
+    /// Leaves out the forecasts that were to come true while nobody was watching: they get no outcome and are not listed.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn leave_out_forecasts(
+        &self,
+        profile: &ProfileId,
+        horizon: Duration,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<u64> {
+        let mut tx = self.db().begin().await?;
+        let (profile, seconds) = (profile.as_str(), seconds(horizon));
+        let what = "leaving forecasts out";
+        let left = execute!(&mut tx, what, LEAVE_OUT, profile, seconds, at(from - horizon), at(to))?;
+        tx.commit().await?;
+        Ok(left)
     }
 
     /// Notes what came of forecasts.

@@ -41,6 +41,7 @@ mod shrink;
 mod silences;
 mod surroundings;
 mod tickets;
+mod uptime;
 mod users;
 mod watch;
 mod wide;
@@ -142,6 +143,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, Sql)> {
         ("silences", silences::STATEMENTS),
         ("surroundings", surroundings::STATEMENTS),
         ("tickets", tickets::STATEMENTS),
+        ("uptime", uptime::STATEMENTS),
         ("users", users::STATEMENTS),
         ("watch", watch::STATEMENTS),
         ("wide", wide::STATEMENTS),

@@ -43,6 +43,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../migrations/postgres/0006_parts.sql"),
         include_str!("../migrations/sqlite/0006_parts.sql"),
     ),
+    (
+        7,
+        "uptime",
+        include_str!("../migrations/postgres/0007_uptime.sql"),
+        include_str!("../migrations/sqlite/0007_uptime.sql"),
+    ),
 ];
 
 fn migrator(text: fn(&'static (i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {

@@ -21,13 +21,15 @@ statements! {
         INSERT INTO ticket_timeline (ticket, seq, at, actor, what)
         SELECT unhex(value->>0), value->>1, value->>2, value->>3, value->>4 FROM json_each($1)");
     ALERTS = each("
-        INSERT INTO alerts (id, ticket, org, device, rule, raised_at, cleared_at, body, raised_known_at, cleared_known_at)
+        INSERT INTO alerts (id, ticket, org, device, rule, raised_at, cleared_at, body, raised_known_at, cleared_known_at,
+            withdrawn)
         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[],
-            $7::timestamptz[], $8::text[], $9::timestamptz[], $10::timestamptz[])",
+            $7::timestamptz[], $8::text[], $9::timestamptz[], $10::timestamptz[], $11::boolean[])",
         "
-        INSERT INTO alerts (id, ticket, org, device, rule, raised_at, cleared_at, body, raised_known_at, cleared_known_at)
+        INSERT INTO alerts (id, ticket, org, device, rule, raised_at, cleared_at, body, raised_known_at, cleared_known_at,
+            withdrawn)
         SELECT unhex(value->>0), unhex(value->>1), unhex(value->>2), value->>3, value->>4, value->>5, value->>6, value->>7,
-            value->>8, value->>9
+            value->>8, value->>9, value->>10
         FROM json_each($1)");
     CHANGE = each("
         UPDATE alerts AS a SET body = u.body
@@ -36,11 +38,14 @@ statements! {
         UPDATE alerts AS a SET body = u.value->>1
         FROM json_each($1) AS u WHERE a.id = unhex(u.value->>0) AND a.cleared_at IS NULL");
     CLEAR = each("
-        UPDATE alerts AS a SET cleared_at = u.cleared_at, body = u.body, cleared_known_at = u.known_at
-        FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::timestamptz[]) AS u (id, cleared_at, body, known_at)
+        UPDATE alerts AS a
+        SET cleared_at = u.cleared_at, body = u.body, cleared_known_at = u.known_at, withdrawn = u.withdrawn
+        FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::timestamptz[], $5::boolean[])
+            AS u (id, cleared_at, body, known_at, withdrawn)
         WHERE a.id = u.id",
         "
-        UPDATE alerts AS a SET cleared_at = u.value->>1, body = u.value->>2, cleared_known_at = u.value->>3
+        UPDATE alerts AS a SET cleared_at = u.value->>1, body = u.value->>2, cleared_known_at = u.value->>3,
+            withdrawn = u.value->>4
         FROM json_each($1) AS u WHERE a.id = unhex(u.value->>0)");
     OWE = each("
         INSERT INTO outbox (id, org, ticket, dedup_key, person, affected, channel, address, language, purpose, priority,
@@ -84,6 +89,7 @@ struct Raised {
     /// When the hub learnt of it, and of its end.
     raised_known_at: Timestamp,
     cleared_known_at: Option<Timestamp>,
+    withdrawn: bool,
 }
 
 /// An alert that ended, and when the hub learnt of that.
@@ -92,6 +98,7 @@ struct Cleared {
     at: Timestamp,
     body: String,
     known_at: Timestamp,
+    withdrawn: bool,
 }
 
 /// The rows gathered so far.
@@ -123,17 +130,19 @@ impl Pending {
             body: document("alert", alert)?,
             raised_known_at: now,
             cleared_known_at: None,
+            withdrawn: false,
         });
         Ok(())
     }
 
     pub(crate) fn clear(&mut self, alert: &Alert, at: Timestamp, now: Timestamp) -> Result<()> {
-        let body = document("alert", alert)?;
+        let (body, withdrawn) = (document("alert", alert)?, alert.evidence.withdrawn);
         match self.raised.iter_mut().rev().find(|raised| raised.id == alert.id) {
             Some(raised) => {
                 (raised.cleared_at, raised.body, raised.cleared_known_at) = (Some(at), body, Some(now));
+                raised.withdrawn = withdrawn;
             }
-            None => self.cleared.push(Cleared { id: alert.id, at, body, known_at: now }),
+            None => self.cleared.push(Cleared { id: alert.id, at, body, known_at: now, withdrawn }),
         }
         Ok(())
     }
@@ -196,6 +205,7 @@ impl Pending {
             Column::Texts(raised.iter().map(|alert| Some(alert.body.clone())).collect()),
             Column::Times(raised.iter().map(|alert| Some(at(alert.raised_known_at))).collect()),
             Column::Times(raised.iter().map(|alert| alert.cleared_known_at.map(at)).collect()),
+            Column::Bools(raised.iter().map(|alert| alert.withdrawn).collect()),
         ];
         bulk::write(tx, "raising alerts", ALERTS, raised.len(), &columns).await?;
         let changed = std::mem::take(&mut self.changed);
@@ -211,6 +221,7 @@ impl Pending {
             Column::Times(cleared.iter().map(|alert| Some(DbTime::from(alert.at))).collect()),
             Column::Texts(cleared.iter().map(|alert| Some(alert.body.clone())).collect()),
             Column::Times(cleared.iter().map(|alert| Some(at(alert.known_at))).collect()),
+            Column::Bools(cleared.iter().map(|alert| alert.withdrawn).collect()),
         ];
         let rows = cleared.len();
         bulk::write(tx, "clearing alerts", CLEAR, rows, &columns).await.map(drop)

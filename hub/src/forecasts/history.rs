@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::Context as _;
 use model::{Device, Profile, Timestamp, profile::Failures};
 use predict::history::{Fleet, History, Incident, Measurement, SEEN_DAYS, Schema, State, UnitInfo};
-use store::{ChannelDay, IncidentKind, Series, Store};
+use store::{ChannelDay, IncidentKind, Series, Store, StoredIncident};
 
 const DAY: Duration = Duration::from_hours(24);
 /// How far back samples go, days.
@@ -15,6 +15,9 @@ const LONGEST: u64 = 730;
 const FIRST_DAYS: u32 = 35;
 /// The most samples: beyond that days are left out evenly, which bounds the memory of a training (about 0.5 KiB each).
 const MAX_SAMPLES: usize = 300_000;
+/// A hub that was down for so long at a stretch does not know what came of a day: our choice, a quarter of the usual shortest
+/// horizon.
+const DOWN: Duration = Duration::from_hours(6);
 
 /// What is known of a profile's units up to a moment.
 pub struct Known {
@@ -72,11 +75,24 @@ fn schema(profile: &Profile, failures: &Failures) -> (Schema, HashMap<IncidentKi
     (schema, kinds.into_iter().zip(0..).collect())
 }
 
-/// Loads what was known at `until`.
+/// Whether a sample was taken while something stood that was withdrawn later: it then stays as it was known. Samples are
+/// taken every day at the time of `until`.
+fn was_looked_at(from: Timestamp, withdrawn: Timestamp, until: Timestamp) -> bool {
+    let days = until.since(from).as_secs() / DAY.as_secs();
+    from <= until && until - Duration::from_secs(days * DAY.as_secs()) < withdrawn
+}
+
+/// Loads what was known at `until`, and when the hub was down, as it is known `now`.
 ///
 /// # Errors
 /// If the store fails.
-pub async fn load(store: &Store, profile: &Profile, failures: &Failures, until: Timestamp) -> anyhow::Result<Known> {
+pub async fn load(
+    store: &Store,
+    profile: &Profile,
+    failures: &Failures,
+    until: Timestamp,
+    now: Timestamp,
+) -> anyhow::Result<Known> {
     let stored = store.failure_history(&profile.id, failures, until).await?;
     let (schema, kinds) = schema(profile, failures);
     let mut fleet = Fleet::new(schema)?;
@@ -93,7 +109,8 @@ pub async fn load(store: &Store, profile: &Profile, failures: &Failures, until: 
         begun.push(registered);
         devices.push(device);
     }
-    let incidents = stored.incidents.into_iter().filter_map(|found| {
+    let counts = |found: &StoredIncident| found.withdrawn.is_none_or(|at| was_looked_at(found.from, at, until));
+    let incidents = stored.incidents.into_iter().filter(counts).filter_map(|found| {
         let unit = *numbers.get(&found.device)?;
         let kind = *kinds.get(&found.kind)?;
         let failure = found.kind != IncidentKind::Visit;
@@ -109,7 +126,9 @@ pub async fn load(store: &Store, profile: &Profile, failures: &Failures, until: 
             }
         }
     }
-    Ok(Known { history: History::of(fleet, &begun, incidents, measurements), devices, until })
+    let blind = store.times_down(after, now, DOWN).await?;
+    let history = History { blind, ..History::of(fleet, &begun, incidents, measurements) };
+    Ok(Known { history, devices, until })
 }
 
 /// Keeps the daily means of the profile's channels up to `until`, for [`load`] to find. Days that are kept stay as they

@@ -143,7 +143,7 @@ impl Forecasts {
         notes: &mut Vec<Localised>,
     ) -> anyhow::Result<()> {
         history::keep_days(&self.store, profile, failures, due).await?;
-        let known = history::load(&self.store, profile, failures, due).await?;
+        let known = history::load(&self.store, profile, failures, due, self.clock.now()).await?;
         if known.devices.is_empty() {
             return Ok(());
         }
@@ -305,6 +305,9 @@ impl Forecasts {
     async fn note_outcomes(&self, profile: &Profile, horizon: Duration, known: &Known) -> anyhow::Result<()> {
         let units: HashMap<_, usize> = known.devices.iter().enumerate().map(|(n, device)| (&device.id, n)).collect();
         let failures = known.failures();
+        for down in &known.history.blind {
+            self.store.leave_out_forecasts(&profile.id, horizon, *down).await?;
+        }
         loop {
             let open = self.store.open_forecasts(&profile.id, horizon, known.until - horizon, MATCHED).await?;
             let outcomes: Vec<ForecastOutcome> = open

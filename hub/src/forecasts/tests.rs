@@ -106,9 +106,23 @@ impl Place {
         self.store.commit_watch(std::slice::from_ref(change), &WatchCursors::default(), &[], now).await.unwrap();
     }
 
+    /// The hub is up all this time.
+    async fn up(&self, from: Timestamp, to: Timestamp) {
+        let mut now = from;
+        while now < to {
+            self.store.note_up(now).await.unwrap();
+            now = now + Duration::from_secs(900);
+        }
+        self.store.note_up(to).await.unwrap();
+    }
+
+    async fn known(&self, profile: &Profile, until: Timestamp) -> history::Known {
+        history::load(&self.store, profile, profile.failures.as_ref().unwrap(), until, until).await.unwrap()
+    }
+
     async fn samples(&self, until: Timestamp) -> Samples {
         let profile = profile("[\"1d\"]");
-        let known = history::load(&self.store, &profile, profile.failures.as_ref().unwrap(), until).await.unwrap();
+        let known = self.known(&profile, until).await;
         known.history.samples(&known.moments()).unwrap()
     }
 }
@@ -235,6 +249,60 @@ async fn another_future_changes_nothing_that_was_known() {
     assert!(bits(&one.samples(moment).await, past) == bits(&other.samples(moment).await, past));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_is_withdrawn_is_no_failure_but_stays_what_it_was_when_it_was_looked_at() {
+    let (place, plain) = (Place::new(8).await, Place::new(8).await);
+    for place in [&place, &plain] {
+        place.record(&events(8, 70, -1, 0), 0..70).await;
+    }
+    let moment = |day| at(day, 2 * 3_600);
+    let withdraw = async |unit: usize, raised: Timestamp, known: Timestamp| {
+        let mut alert = place.alert(unit, raised, raised).await;
+        alert.cleared_at = Some(known);
+        alert.evidence.withdrawn = true;
+        place.commit(&AlertChange::Cleared(Box::new(alert)), known).await;
+    };
+    // Ten minutes in the middle of the day: as if it had never been, now and later.
+    withdraw(3, at(45, 40_000), at(45, 40_600)).await;
+    for until in [46, 60] {
+        let all = |_: Timestamp| true;
+        let (with, without) = (place.samples(moment(until)).await, plain.samples(moment(until)).await);
+        assert!(bits(&with, all) == bits(&without, all));
+        assert_eq!(with.rows, without.rows);
+    }
+    // It stood while every unit was forecast: what was known then stays as it was.
+    place.alert(5, at(61, 2 * 3_600 - 60), at(61, 2 * 3_600 - 60)).await;
+    let live = bits(&place.samples(moment(61)).await, |time| time == moment(61));
+    withdraw(5, at(61, 2 * 3_600 - 60), at(61, 2 * 3_600 + 60)).await;
+    let later = place.samples(moment(65)).await;
+    assert!(live == bits(&later, |time| time == moment(61)));
+    assert!(live != bits(&plain.samples(moment(65)).await, |time| time == moment(61)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_learnt_of_days_on_which_the_hub_was_down() {
+    let place = Place::new(6).await;
+    place.record(&events(6, 60, -1, 0), 0..60).await;
+    place.up(at(39, 0), at(40, 0)).await;
+    place.up(at(43, 0), at(46, 0)).await;
+    place.up(at(46, 5 * 3_600), at(50, 0)).await;
+    let samples = place.samples(at(50, 0)).await;
+    let left_out = |days: u64| -> Vec<i64> {
+        let horizon = Duration::from_hours(24 * days);
+        let mut days: Vec<i64> = samples
+            .rows
+            .iter()
+            .filter(|sample| !sample.is_watched_for(horizon))
+            .map(|sample| (sample.at.as_micros() - at(0, 0).as_micros()) / (DAY * 1_000_000))
+            .collect();
+        days.dedup();
+        days
+    };
+    // Five hours on the last day but some are not enough to leave it out.
+    assert_eq!(left_out(1), [40, 41, 42]);
+    assert_eq!(left_out(7), [34, 35, 36, 37, 38, 39, 40, 41, 42]);
+}
+
 fn forecasts(
     place: &Place,
     profile: Arc<Profile>,
@@ -284,10 +352,14 @@ async fn a_night_trains_forecasts_alerts_and_keeps_score() {
     again.pass().await.unwrap();
     assert_eq!((made(due, due + day).await, place.store.models(None, 9).await.unwrap().len()), (first.clone(), 1));
     assert_eq!(risky().await, standing);
-    // Days go by: what came of the forecasts is noted, as the events tell it.
+    // Days go by: what came of the forecasts is noted, as the events tell it. For half of the second day the hub is down.
     for passed in 241..=246 {
         place.record(&all, passed - 1..passed).await;
         clock.advance(day);
+        let (begun, over) = (at(passed - 1, 3 * 3_600), at(passed, 3 * 3_600));
+        let down = if passed == 242 { (at(241, 12 * 3_600), at(242, 3_600)) } else { (over, over) };
+        place.up(begun, down.0).await;
+        place.up(down.1, over).await;
         pass.pass().await.unwrap();
     }
     let matched = made(due, at(245, 0)).await;
@@ -299,6 +371,9 @@ async fn a_night_trains_forecasts_alerts_and_keeps_score() {
         assert_eq!(made.outcome, Some(happened), "{} at {}", made.device, made.made_at);
     }
     assert!(matched.iter().any(|made| made.outcome == Some(true)));
+    // What was to come true meanwhile is not scored.
+    assert!(made(at(241, 0), at(242, 0)).await.is_empty());
+    assert!(!made(at(242, 0), at(243, 0)).await.is_empty());
     assert!(made(at(246, 0), at(247, 0)).await.iter().all(|made| made.outcome.is_none()));
     assert!(noted.borrow().is_empty(), "{:?}", noted.borrow());
     // Had the champion been sure of what did not happen, the next night would say so.

@@ -117,7 +117,7 @@ impl Train {
         if self.until.is_none() {
             history::keep_days(store, profile, failures, until).await?;
         }
-        let known = history::load(store, profile, failures, until).await?;
+        let known = history::load(store, profile, failures, until, now).await?;
         ensure!(!known.devices.is_empty(), "no device has the profile \"{}\"", profile.id);
         let samples = Arc::new(known.history.samples(&known.moments())?);
         let mut refused: Vec<TrainError> = Vec::new();

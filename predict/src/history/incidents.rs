@@ -29,6 +29,8 @@ pub struct History {
     pub happenings: Vec<Happening>,
     /// Daily means of their channels, in order of time.
     pub measurements: Vec<Measurement>,
+    /// When nobody was watching, in order of time: what came of units then teaches nothing and is not scored.
+    pub blind: Vec<(Timestamp, Timestamp)>,
 }
 
 impl History {
@@ -37,7 +39,7 @@ impl History {
     pub fn of(fleet: Fleet, begun: &[Timestamp], incidents: Vec<Incident>, mut measurements: Vec<Measurement>) -> Self {
         measurements.sort_by_key(|measured| (measured.at, measured.unit, measured.channel));
         measurements.dedup_by_key(|measured| (measured.at, measured.unit, measured.channel));
-        Self { fleet, happenings: happenings(begun, incidents), measurements }
+        Self { fleet, happenings: happenings(begun, incidents), measurements, blind: Vec::new() }
     }
 
     /// Every unit that can be scored at each of the moments, with its features as they were known then.
@@ -45,7 +47,9 @@ impl History {
     /// # Errors
     /// [`HistoryError`] if the moments are not in order of time, or a unit or channel is unknown.
     pub fn samples(&self, moments: &[Timestamp]) -> Result<Samples, HistoryError> {
-        Samples::walk_with(self.fleet.clone(), &self.happenings, &self.measurements, moments)
+        let mut samples = Samples::walk_with(self.fleet.clone(), &self.happenings, &self.measurements, moments)?;
+        samples.set_blind(&self.blind);
+        Ok(samples)
     }
 
     /// The names of the features that samples have, and those of the groups: what a model must have been trained on.
@@ -172,6 +176,36 @@ mod tests {
             told(&[0], vec![twin, twin, incident(0, 5, Some(7), true, 0)]),
             ["0 0 up", "0 5 fails 101", "0 7 up"]
         );
+    }
+
+    #[test]
+    fn days_on_which_nobody_watched_are_told_by_horizon() {
+        let mut fleet = Fleet::new(super::super::Schema {
+            groups: vec!["fan".to_owned()],
+            kinds: vec!["trip".to_owned()],
+            tags: Vec::new(),
+            channels: Vec::new(),
+        })
+        .unwrap();
+        let info = super::super::UnitInfo {
+            name: "fan-1".to_owned(),
+            group: 0,
+            site: "north".to_owned(),
+            area: String::new(),
+            tags: Vec::new(),
+        };
+        fleet.add(info).unwrap();
+        let blind = vec![(t(40 * 24 + 12), t(41 * 24 + 12)), (t(60 * 24), t(60 * 24 + 6))];
+        let history = History { blind, ..History::of(fleet, &[t(0)], Vec::new(), Vec::new()) };
+        let moments: Vec<Timestamp> = (35..64).map(|day| t(day * 24)).collect();
+        let samples = history.samples(&moments).unwrap();
+        let left_out = |days: u64| -> Vec<i64> {
+            let horizon = std::time::Duration::from_hours(24 * days);
+            let rows = samples.rows.iter().filter(|sample| !sample.is_watched_for(horizon));
+            rows.map(|sample| sample.at.as_millis() / 86_400_000).collect()
+        };
+        assert_eq!(left_out(1), [40, 41, 60]);
+        assert_eq!(left_out(3), [38, 39, 40, 41, 58, 59, 60]);
     }
 
     #[test]

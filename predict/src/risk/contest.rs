@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     level,
     model::{LEAST_OUTCOMES, RiskModel},
-    samples::Samples,
+    samples::{Sample, Samples},
 };
 use crate::{
     detector::micros,
@@ -94,7 +94,8 @@ pub fn corrected(samples: &Samples, model: &RiskModel) -> Vec<(usize, f64)> {
         .map(|n| {
             let sample = &samples.rows[*n];
             let probability = model.probability(samples.table.row(*n), sample.group);
-            let outcome = sample.failed_within(model.options.horizon);
+            let horizon = model.options.horizon;
+            let outcome = sample.is_watched_for(horizon).then(|| sample.failed_within(horizon));
             level::Stated { at: sample.at, group: sample.group, probability, outcome }
         })
         .collect();
@@ -138,8 +139,9 @@ impl Contest {
             champion.split.calibrate_until.max(challenger.split.calibrate_until)
         });
         let known = |n: usize| {
-            let at = samples.rows[n].at;
-            at >= from && at.as_micros().saturating_add(micros(horizon)) <= now.as_micros()
+            let Sample { at, .. } = samples.rows[n];
+            let passed = at.as_micros().saturating_add(micros(horizon)) <= now.as_micros();
+            at >= from && passed && samples.rows[n].is_watched_for(horizon)
         };
         let outcomes =
             |rows: &[usize]| -> Vec<bool> { rows.iter().map(|n| samples.rows[*n].failed_within(horizon)).collect() };

@@ -155,8 +155,8 @@ pub struct Stated {
     pub group: usize,
     /// What the model states.
     pub probability: f64,
-    /// Whether a failure followed within the horizon.
-    pub outcome: bool,
+    /// Whether a failure followed within the horizon; `None` if nobody was watching: then it teaches nothing.
+    pub outcome: Option<bool>,
 }
 
 /// Corrects forecasts in order of time as a running hub would: each by the outcomes of those whose horizon had passed
@@ -173,7 +173,9 @@ pub fn walk(stated: &[Stated], groups: usize, horizon: Duration) -> Vec<f64> {
                 while let Some(past) = stated.get(known).filter(|past| {
                     past.at.as_micros().saturating_add(crate::detector::micros(horizon)) <= forecast.at.as_micros()
                 }) {
-                    level.learn(past.group, past.probability, past.outcome);
+                    if let Some(outcome) = past.outcome {
+                        level.learn(past.group, past.probability, outcome);
+                    }
                     known += 1;
                 }
                 level.go_on(forecast.at);
@@ -192,7 +194,7 @@ mod tests {
             .flat_map(|day| (0..50).map(move |unit| (day, unit)))
             .map(|(day, unit)| {
                 let at = Timestamp::from_secs(day * 86_400);
-                Stated { at, group: 0, probability: 0.1, outcome: outcome(day, unit) }
+                Stated { at, group: 0, probability: 0.1, outcome: Some(outcome(day, unit)) }
             })
             .collect()
     }
@@ -214,13 +216,13 @@ mod tests {
                 let probability = if unit < 50 { 0.02 } else { 0.3 };
                 let share = if unit < 50 { 1 } else { 30 };
                 let at = Timestamp::from_secs(day * 86_400);
-                Stated { at, group: 0, probability, outcome: (unit * 37 + day * 61) % 100 < share }
+                Stated { at, group: 0, probability, outcome: Some((unit * 37 + day * 61) % 100 < share) }
             })
             .collect();
         let mut level = Level::new(1);
         for forecast in &stated {
             level.go_on(forecast.at);
-            level.learn(0, forecast.probability, forecast.outcome);
+            level.learn(0, forecast.probability, forecast.outcome.unwrap());
         }
         level.go_on(Timestamp::from_secs(200 * 86_400));
         let (low, high) = (level.correct(0, 0.02), level.correct(0, 0.3));

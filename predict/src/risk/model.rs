@@ -194,7 +194,9 @@ impl RiskModel {
             return Err(TrainError::Spans { train_until, calibrate_until });
         }
         let horizon = options.horizon;
-        let train = samples.positions(|sample| ends(sample.at, horizon) <= split.train_until.as_micros());
+        let train = samples.positions(|sample| {
+            ends(sample.at, horizon) <= split.train_until.as_micros() && sample.is_watched_for(horizon)
+        });
         check(samples, &train, horizon)?;
         let mut members = Vec::new();
         let forests = FORESTS as usize + samples.groups.len();
@@ -205,7 +207,9 @@ impl RiskModel {
         };
         for (n, factor) in LABEL_FACTORS.into_iter().enumerate() {
             let longer = horizon * factor;
-            let rows = samples.positions(|sample| ends(sample.at, longer) <= split.train_until.as_micros());
+            let rows = samples.positions(|sample| {
+                ends(sample.at, longer) <= split.train_until.as_micros() && sample.is_watched_for(longer)
+            });
             if check(samples, &rows, longer).is_ok() {
                 let seed = options.seed.wrapping_mul(100).wrapping_add(n as u64);
                 let options = TrainOptions { seed, ..*options };
@@ -213,7 +217,9 @@ impl RiskModel {
             }
         }
         let calibrate = samples.positions(|sample| {
-            sample.at >= split.train_until && ends(sample.at, horizon) <= split.calibrate_until.as_micros()
+            sample.at >= split.train_until
+                && ends(sample.at, horizon) <= split.calibrate_until.as_micros()
+                && sample.is_watched_for(horizon)
         });
         let failures = |rows: &[usize]| rows.iter().filter(|n| samples.rows[**n].failed_within(horizon)).count();
         let mut model = Self {

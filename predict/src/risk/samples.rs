@@ -20,6 +20,9 @@ pub struct Sample {
     pub at: Timestamp,
     /// When it failed next, if it did. Never a feature.
     pub next_failure: Option<Timestamp>,
+    /// When nobody was watching next, at the moment or later, if that happened: from then on it is not known what came of
+    /// the unit. Never a feature.
+    pub next_blind: Option<Timestamp>,
 }
 
 impl Sample {
@@ -27,6 +30,12 @@ impl Sample {
     #[must_use]
     pub fn failed_within(&self, horizon: Duration) -> bool {
         self.next_failure.is_some_and(|at| at.since(self.at) <= horizon)
+    }
+
+    /// Whether somebody was watching all through `horizon` after the moment: only then is the outcome known.
+    #[must_use]
+    pub fn is_watched_for(&self, horizon: Duration) -> bool {
+        self.next_blind.is_none_or(|at| at.since(self.at) >= horizon)
     }
 }
 
@@ -96,7 +105,7 @@ impl Samples {
                 let own = &failures[known.unit];
                 let next_failure = own.get(own.partition_point(|at| at <= now)).copied();
                 let group = fleet.units()[known.unit].group;
-                rows.push(Sample { unit: known.unit, group, at: *now, next_failure });
+                rows.push(Sample { unit: known.unit, group, at: *now, next_failure, next_blind: None });
                 // The row has as many values as there are features: both come from one place.
                 if table.push(&known.values).is_err() {
                     rows.pop();
@@ -104,6 +113,14 @@ impl Samples {
             }
         }
         Ok(Self { features, groups, rows, table })
+    }
+
+    /// Marks the samples after which nobody was watching for a while. Spans are in order of time and do not overlap.
+    pub fn set_blind(&mut self, spans: &[(Timestamp, Timestamp)]) {
+        for sample in &mut self.rows {
+            let next = spans.get(spans.partition_point(|(_, to)| *to <= sample.at));
+            sample.next_blind = next.map(|(from, _)| (*from).max(sample.at));
+        }
     }
 
     /// The positions of samples that a test picks.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{ChannelId, Event, ProfileId, RuleId, Severity, TicketKind, Timestamp, profile::Failures};
+use model::{AlertChange, ChannelId, Event, ProfileId, RuleId, Severity, TicketKind, Timestamp, profile::Failures};
 use serde_json::json;
 use store::{
     ChannelDay, FailureForecast, ForecastMethod, ForecastOutcome, IncidentKind, ModelState, NewModel, RecordedEvent,
@@ -22,6 +22,8 @@ on_both_engines!(
     history_stands_at_the_moment_the_hub_learnt_of_it,
     events_are_failures_until_one_that_ends_them,
     a_day_of_a_channel_stays_as_it_was,
+    what_was_withdrawn_is_known_as_such_from_then_on,
+    the_hub_knows_when_it_was_down,
 );
 
 const DAY: Duration = Duration::from_hours(24);
@@ -177,6 +179,7 @@ async fn history_stands_at_the_moment_the_hub_learnt_of_it(db: TestDb) {
         kind: IncidentKind::Rule(RuleId::new("door").unwrap()),
         from: known,
         to,
+        withdrawn: None,
     };
     assert_eq!(at(known).await.incidents, [door(None)]);
     world.commit(&[cleared(&alert, happened + secs(60))], over).await;
@@ -231,4 +234,77 @@ async fn a_day_of_a_channel_stays_as_it_was(db: TestDb) {
     assert_eq!(all, [day(1, 2.0), day(3, 4.0)]);
     assert_eq!(db.store.last_channel_day(&lift(), &channel).await.unwrap(), Some(start() + DAY * 3));
     assert_eq!(db.store.last_channel_day(&lift(), &ChannelId::new("order").unwrap()).await.unwrap(), None);
+}
+
+async fn what_was_withdrawn_is_known_as_such_from_then_on(db: TestDb) {
+    let world = World::new(&db).await;
+    let alert = world.alert("lift-1", "door", TicketKind::Breakdown, start());
+    world.commit(&[raised(&alert)], start()).await;
+    let AlertChange::Cleared(mut over) = cleared(&alert, start() + secs(60)) else { unreachable!() };
+    over.evidence.withdrawn = true;
+    let then = start() + secs(300);
+    world.commit(&[AlertChange::Cleared(over)], then).await;
+    // Raised and withdrawn in one go, on another device.
+    let other = world.alert("lift-2", "door", TicketKind::Breakdown, start());
+    let AlertChange::Cleared(mut gone) = cleared(&other, start() + secs(60)) else { unreachable!() };
+    gone.evidence.withdrawn = true;
+    world.commit(&[raised(&other), AlertChange::Cleared(gone)], then).await;
+    let by_rule = failures(&["door"], &[], &[], &[]);
+    let by_ticket = failures(&[], &[], &[], &[TicketKind::Breakdown]);
+    let withdrawn = async |failures: &Failures, until: Timestamp| -> Vec<_> {
+        let mut incidents = db.store.failure_history(&lift(), failures, until).await.unwrap().incidents;
+        incidents.sort_by(|a, b| a.device.cmp(&b.device));
+        incidents.into_iter().map(|found| (found.device.to_string(), found.kind, found.withdrawn)).collect()
+    };
+    let door = IncidentKind::Rule(RuleId::new("door").unwrap());
+    let ticket = IncidentKind::Ticket(TicketKind::Breakdown);
+    for (failures, kind) in [(&by_rule, door), (&by_ticket, ticket)] {
+        let line = |lift: &str, at| (lift.to_owned(), kind.clone(), at);
+        assert_eq!(withdrawn(failures, then - secs(1)).await, [line("lift-1", None)]);
+        // Nor was anybody sent: there is no visit.
+        assert_eq!(withdrawn(failures, then + DAY).await, [line("lift-1", Some(then)), line("lift-2", Some(then))]);
+    }
+}
+
+async fn the_hub_knows_when_it_was_down(db: TestDb) {
+    let world = World::new(&db).await;
+    let minute = |n: u64| start() + secs(n * 60);
+    // An hour without a break of more than a quarter of an hour, then half a day without it.
+    for n in [0, 1, 2, 14, 29, 60, 61].into_iter().chain(800..802) {
+        db.store.note_up(minute(n)).await.unwrap();
+        db.store.note_up(minute(n)).await.unwrap();
+    }
+    // A clock that was set back begins nothing.
+    db.store.note_up(minute(795)).await.unwrap();
+    let down = async |since, now, least| db.store.times_down(since, now, least).await.unwrap();
+    let least = secs(3600);
+    assert_eq!(
+        down(start(), minute(802), secs(60)).await,
+        [(minute(29), minute(60)), (minute(61), minute(800)), (minute(801), minute(802))]
+    );
+    assert_eq!(down(start(), minute(802), least).await, [(minute(61), minute(800))]);
+    assert_eq!(down(start(), minute(2000), least).await.last(), Some(&(minute(801), minute(2000))));
+    // Forecasts that were to come true meanwhile have no outcome.
+    let model = keep(&db, 1).await;
+    let forecast = |n: u64| FailureForecast {
+        device: device_id("lift-1"),
+        made_at: minute(n),
+        model: model.id,
+        method: ForecastMethod::Model,
+        probability: 0.1,
+        naive: 0.1,
+        threshold: 0.2,
+        alerted: false,
+        outcome: None,
+        failed_at: None,
+    };
+    let made: Vec<_> = [0, 30, 400, 800].map(|n| (world.org, forecast(n))).to_vec();
+    db.store.keep_forecasts(&lift(), secs(3600), &made).await.unwrap();
+    let gap = (minute(61), minute(800));
+    assert_eq!(db.store.leave_out_forecasts(&lift(), secs(3600), gap).await.unwrap(), 2);
+    assert_eq!(db.store.leave_out_forecasts(&lift(), secs(3600), gap).await.unwrap(), 0);
+    let open = db.store.open_forecasts(&lift(), secs(3600), minute(9999), 9).await.unwrap();
+    assert_eq!(open.iter().map(|(_, at)| *at).collect::<Vec<_>>(), [minute(0), minute(800)]);
+    let listed = db.store.forecasts(None, &lift(), secs(3600), (minute(0), minute(9999)), 9).await.unwrap();
+    assert_eq!(listed.iter().map(|made| made.made_at).collect::<Vec<_>>(), [minute(0), minute(800)]);
 }

@@ -155,7 +155,7 @@ fn samples() -> anyhow::Result<Samples> {
         let at = Timestamp::from_secs(day * DAY);
         let next_failure = (random.unit() < chance).then(|| Timestamp::from_secs(day * DAY + 3_600));
         table.push(&values)?;
-        rows.push(Sample { unit, group, at, next_failure });
+        rows.push(Sample { unit, group, at, next_failure, next_blind: None });
     }
     Ok(Samples { features, groups: vec!["one".to_owned(), "other".to_owned()], rows, table })
 }

@@ -184,7 +184,7 @@ impl OutageOptions {
             .map(|n| {
                 let sample = &samples.rows[*n];
                 let probability = model.probability(samples.table.row(*n), sample.group);
-                let outcome = sample.failed_within(horizon);
+                let outcome = Some(sample.failed_within(horizon));
                 level::Stated { at: sample.at, group: sample.group, probability, outcome }
             })
             .collect();

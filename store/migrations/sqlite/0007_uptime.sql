@@ -1,0 +1,14 @@
+-- When the hub was up, and alerts that were none. Its twin is ../postgres/0007_uptime.sql.
+
+-- One row a stretch without a break.
+CREATE TABLE hub_up (
+    began_at INTEGER PRIMARY KEY,
+    until_at INTEGER NOT NULL
+) STRICT;
+
+-- True if an alert ended because it should never have been raised. A body is JSON without blanks.
+ALTER TABLE alerts ADD COLUMN withdrawn INTEGER NOT NULL DEFAULT FALSE;
+UPDATE alerts SET withdrawn = TRUE WHERE body LIKE '%"withdrawn":true%';
+
+-- True if nobody was watching when it should have come true: it has no outcome.
+ALTER TABLE failure_forecasts ADD COLUMN left_out INTEGER NOT NULL DEFAULT FALSE;
