@@ -49,6 +49,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../migrations/postgres/0007_uptime.sql"),
         include_str!("../migrations/sqlite/0007_uptime.sql"),
     ),
+    (
+        8,
+        "site_tickets",
+        include_str!("../migrations/postgres/0008_site_tickets.sql"),
+        include_str!("../migrations/sqlite/0008_site_tickets.sql"),
+    ),
 ];
 
 fn migrator(text: fn(&'static (i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     Result, Store, StoreError,
-    db::{DbTime, at, fetch_all, from_document, int, statements, text, uint},
+    db::{DbTime, at, fetch_all, from_document, int, name, statements, text, uint},
     desk_work::{ATTEMPTS, Work, WorkError, worth_repeating},
     devices::{DeviceRow, device, like},
     orgs::{SiteRow, site},
@@ -41,6 +41,11 @@ statements! {
             AND (t.device = $3 OR $3 IS NULL) AND (t.site = $4 OR $4 IS NULL)
             AND (t.search LIKE $5 ESCAPE '\\' OR $5 IS NULL) AND (t.number < $6 OR $6 IS NULL)
         ORDER BY t.number DESC LIMIT $7"));
+    // No document is read: a site in trouble has many tickets, and the page of each asks again every few seconds.
+    STANDING = both("
+        SELECT DISTINCT a.device FROM tickets t JOIN alerts a ON a.ticket = t.id AND a.cleared_at IS NULL
+        WHERE t.org = $1 AND t.status <> 'closed' AND t.site = $2 AND t.kind IN ('entrapment', 'breakdown', 'outage')
+            AND t.severity IN ('major', 'critical') ORDER BY a.device LIMIT $3");
     BY_ID = both(concat!("SELECT ", columns!(), tables!(), "WHERE t.org = $1 AND t.id = $2"));
     BY_NUMBER = both(concat!("SELECT ", columns!(), tables!(), "WHERE t.org = $1 AND t.number = $2"));
     EXPLAINED = both(concat!("
@@ -268,6 +273,17 @@ impl Store {
         let row: Option<ViewRow> =
             crate::db::fetch_optional!(self.db().read, "reading a ticket", BY_NUMBER, org.0, int(number))?;
         row.map(view).transpose()
+    }
+
+    /// Devices of a site that stand still: with an alert that stands on an entrapment, breakdown or outage of major severity or
+    /// worse; at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn devices_standing(&self, org: OrgId, site: SiteId, limit: u32) -> Result<Vec<DeviceId>> {
+        let what = "listing devices that stand still";
+        let rows: Vec<(String,)> = fetch_all!(self.db().read, what, STANDING, org.0, site.0, i64::from(limit))?;
+        rows.into_iter().map(|(device,)| name("device id", &device)).collect()
     }
 
     /// Open tickets whose pages are held back because an alert of this ticket explains them.

@@ -1,11 +1,11 @@
 //! Whom the device of a ticket affects while it is out, or would if a forecast comes true.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use desk::impact::{self, Crowd};
 use jiff::tz::TimeZone;
-use model::{Alert, Severity, TicketKind, Timestamp, profile::FAILURE_RISK};
-use store::{DeviceFilter, TicketFilter, TicketView};
+use model::{Alert, TicketKind, Timestamp, profile::FAILURE_RISK};
+use store::{DeviceFilter, TicketView};
 
 use super::{
     dto::{CrowdView, HourView, ImpactView, VisitView},
@@ -14,7 +14,6 @@ use super::{
 use crate::{auth::Session, state::App};
 
 const MAX_DEVICES: u32 = 1_000;
-const MAX_TICKETS: u32 = 1_000;
 /// The median is that of the last closed tickets.
 const MAX_CASES: u32 = 100;
 /// When a forecast that names no time is taken to come true, and how much time is left once that time has passed.
@@ -48,7 +47,7 @@ pub(crate) async fn of_ticket(
         ..DeviceFilter::default()
     };
     let devices = store.devices(org, &filter).await?;
-    let out = out_of_service(app, session, found).await?;
+    let out = store.devices_standing(org, site.id, MAX_DEVICES).await?;
     let others = devices.iter().filter(|other| other.device.id != *device);
     let running = others.clone().filter(|other| other.state.online != Some(false) && !out.contains(&other.device.id));
     let (others, alternatives) = (count(others.count()), count(running.count()));
@@ -79,21 +78,6 @@ pub(crate) async fn of_ticket(
         expected_at,
         crowd,
     }))
-}
-
-/// Devices of the ticket's site that stand still: with an alert of some weight on a ticket that says so.
-async fn out_of_service(
-    app: &App,
-    session: &Session,
-    found: &TicketView,
-) -> Result<HashSet<model::DeviceId>, ApiError> {
-    let filter = TicketFilter { site: Some(found.ticket.site), limit: MAX_TICKETS, ..TicketFilter::default() };
-    let open = app.store().tickets(session.org(), &filter).await?;
-    let standing = open.tickets.iter().map(|view| &view.ticket).filter(|ticket| match ticket.kind {
-        TicketKind::Entrapment | TicketKind::Breakdown | TicketKind::Outage => ticket.severity >= Severity::Major,
-        TicketKind::Forecast | TicketKind::TestFailure => false,
-    });
-    Ok(standing.flat_map(|ticket| ticket.open_alerts().map(|alert| alert.device.clone())).collect())
 }
 
 /// When the newest forecast that stands is expected to come true, if it says so.

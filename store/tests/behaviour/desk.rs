@@ -2,8 +2,8 @@
 
 use desk::{Action, Actor, Confirmed, Event, Status};
 use model::{
-    CauseId, DeliveryState, Language, Localised, MessageChannel, MilestoneKind, ProfileId, Purpose, RuleId, TicketId,
-    TicketKind, Timestamp, UserId,
+    Alert, CauseId, DeliveryState, Language, Localised, MessageChannel, MilestoneKind, ProfileId, Purpose, RuleId,
+    Severity, TicketId, TicketKind, Timestamp, UserId,
 };
 use store::{ApplyError, NewAffected, TicketFilter, TicketState};
 
@@ -22,6 +22,7 @@ on_both_engines!(
     a_refusal_changes_nothing,
     closed_tickets_tell_what_had_failed_and_for_how_long,
     closed_tickets_tell_which_parts_their_repair_took,
+    devices_stand_still_while_an_alert_of_weight_stands,
 );
 
 fn dispatcher() -> Actor {
@@ -305,4 +306,23 @@ async fn closed_tickets_tell_which_parts_their_repair_took(db: TestDb) {
     db.store.apply(world.org, first, later("rollers", parts(&["Grease"])), start() + secs(500_000)).await.unwrap();
     let used = ["belt Belt 1", "rollers Grease 1", "rollers Rollers 1"].map(str::to_owned).to_vec();
     assert_eq!(usage(world.org).await, (vec![("belt".to_owned(), 1), rollers], used));
+}
+
+async fn devices_stand_still_while_an_alert_of_weight_stands(db: TestDb) {
+    let world = World::new(&db).await;
+    let other = World::named(&db.store, "Other", "b", "+8613900000000").await;
+    let standing = async |org, site| -> Vec<String> {
+        let devices = db.store.devices_standing(org, site, 9).await.unwrap();
+        devices.into_iter().map(|device| device.to_string()).collect()
+    };
+    let broken = Alert { severity: Severity::Major, ..world.alert("lift-1", "door", TicketKind::Breakdown, start()) };
+    let slow = Alert { severity: Severity::Minor, ..world.alert("lift-2", "slow", TicketKind::Breakdown, start()) };
+    let risk = Alert { severity: Severity::Major, ..world.alert("lift-2", "risk", TicketKind::Forecast, start()) };
+    world.commit(&[raised(&broken), raised(&slow), raised(&risk)], start()).await;
+    assert_eq!(standing(world.org, world.site.id).await, ["lift-1"]);
+    assert!(standing(other.org, world.site.id).await.is_empty(), "another organisation's");
+    assert!(standing(other.org, other.site.id).await.is_empty());
+    let dark = Alert { severity: Severity::Critical, ..world.alert("lift-2", "dark", TicketKind::Outage, start()) };
+    world.commit(&[raised(&dark), cleared(&broken, start() + secs(60))], start() + secs(60)).await;
+    assert_eq!(standing(world.org, world.site.id).await, ["lift-2"]);
 }
