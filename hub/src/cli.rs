@@ -54,7 +54,7 @@ pub enum Command {
     CheckConfig(ConfigArg),
     /// Simulate a fleet, or replay recorded data as one, against any broker.
     Simulate(Simulate),
-    /// Score the shipped detectors and forecasts on recorded data.
+    /// Score detectors, forecasts and failure models on recorded data, or on this hub's own history.
     Backtest(Backtest),
     /// Write an anomaly score beside every row of a time-stamped table.
     Detect(Detect),
@@ -229,7 +229,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Simulate(options) => options.run(shutdown_on_signal()?).await,
-        Command::Backtest(options) => options.run(),
+        Command::Backtest(options) => options.run().await,
         Command::Detect(options) => options.run(),
         Command::Rul(options) => options.run(),
         Command::Train(train) => train.run(&mut std::io::stdout().lock()).await,

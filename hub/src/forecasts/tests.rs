@@ -19,7 +19,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{ForecastConfig, history, nightly::Forecasts, train::Pace};
-use crate::passes::Reconciler as _;
+use crate::{
+    passes::Reconciler as _,
+    tools::backtest::own::{self, Walk},
+};
 
 const DAY: i64 = 86_400;
 
@@ -405,6 +408,42 @@ async fn a_night_trains_forecasts_alerts_and_keeps_score() {
     let notes = noted.borrow().clone();
     assert_eq!(notes.len(), 1);
     assert!(notes[0].en.contains("Fan (1d) does worse") && notes[0].zh.contains("风机"), "{}", notes[0].en);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backtest_forecasts_what_the_hub_would_have_forecast_and_keeps_nothing() {
+    let (place, day) = (Place::new(60).await, Duration::from_hours(24));
+    place.record(&events(60, 260, -1, 0), 0..260).await;
+    let profile = profile("[\"1d\"]");
+    let failures = profile.failures.as_ref().unwrap();
+    let walk = Walk { retrain: Some(day * 50), seed: 1, ..Walk::default() };
+    let (config, now) = (ForecastConfig::default(), at(260, 3 * 3_600));
+    let (_, walked) = own::score(&place.store, &config, &profile, failures, day, &walk, now).await.unwrap();
+    let card = walked.card;
+    assert!(card.moments == 91 && card.units == 60 && card.forecasts > 5_000, "{card}");
+    let (liftline, naive) = (&card.liftline.figures, &card.naive.figures);
+    assert!(liftline.pr_auc > naive.pr_auc && liftline.precision > Some(card.base_rate * 1.5), "{card}");
+    assert!(card.title.contains("Trained 2 times, every 50d") && card.title.contains("1 became champion"), "{card}");
+    assert!(place.store.models(None, 9).await.unwrap().is_empty());
+    // What the hub forecasts in the first of these nights is the same, to the last bit.
+    let first = walked.forecasts[0].at;
+    let (pass, _) = forecasts(&place, profile.clone(), &Arc::new(ManualClock::at(first + Duration::from_secs(3_600))));
+    pass.pass().await.unwrap();
+    let made = place.store.forecasts(None, &profile.id, day, (first, first + day), 99).await.unwrap();
+    let told: Vec<f64> = made.iter().map(|made| made.probability).collect();
+    let scored = walked.forecasts.iter().filter(|forecast| forecast.at == first);
+    assert_eq!(scored.map(|forecast| forecast.probability).collect::<Vec<_>>(), told);
+    assert!(made.iter().all(|made| made.method == ForecastMethod::Model) && told.len() > 50);
+
+    let small = Place::new(3).await;
+    small.record(&events(3, 100, -1, 0), 0..100).await;
+    let walk = Walk { seed: 1, ..Walk::default() };
+    let refused = own::score(&small.store, &config, &profile, failures, day, &walk, at(100, 0)).await.err().unwrap();
+    let text = format!("{refused:#}");
+    assert!(
+        text.starts_with("too little history of \"fan\" to score forecasts of 1d") && text.contains("3 devices"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

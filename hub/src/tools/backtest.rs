@@ -1,6 +1,7 @@
 //! `liftline backtest`: replays recorded data through the shipped detectors and forecasts, or through failure models by
-//! a protocol, and prints a scorecard.
+//! a protocol, or a hub's own history through its failure models, and prints a scorecard.
 
+pub mod own;
 pub mod wmata;
 
 use std::{
@@ -31,7 +32,7 @@ pub struct Backtest {
     #[arg(long, default_value = "ims_bearing")]
     pub mapping: String,
     /// The CSV (or .csv.gz) file of the recording, or the folder of a protocol.
-    #[arg(long, required_unless_present = "protocol")]
+    #[arg(long, required_unless_present_any = ["protocol", "profile"])]
     pub data: Option<PathBuf>,
     /// Profile files or folders beside the shipped ones.
     #[arg(long)]
@@ -42,6 +43,9 @@ pub struct Backtest {
     /// A detection counts if it came within this time before the failure.
     #[arg(long, value_parser = model::duration::parse)]
     pub horizon: Option<std::time::Duration>,
+    /// A hub's own history.
+    #[command(flatten)]
+    pub own: own::OwnOptions,
     /// The laboratory of --protocol sim.
     #[command(flatten)]
     pub lab: lab::LabOptions,
@@ -91,7 +95,10 @@ impl Backtest {
     ///
     /// # Errors
     /// If the recording cannot be read or names a profile that is not there.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub async fn run(self) -> anyhow::Result<()> {
+        if let Some(profile) = &self.own.profile {
+            return self.own.run(profile, self.horizon, &self.outages).await;
+        }
         match self.protocol {
             Some(Protocol::Nab) => benchmarks::nab(self.folder()?),
             Some(Protocol::Skab) => benchmarks::skab(self.folder()?),

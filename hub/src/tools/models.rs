@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io::Write, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
-use model::{Clock, Profile, ProfileId, Timestamp};
+use model::{Clock, Profile, ProfileId, Timestamp, profile::Failures};
 use predict::risk::{Chosen, TrainError, Verdict};
 use store::{AuditActor, Store, StoredModel};
 use tokio_util::sync::CancellationToken;
@@ -80,6 +80,23 @@ fn percent(share: f64) -> f64 {
     share * 100.0
 }
 
+/// What the profile names as failures, and the horizons that are wanted: one of its own, or all.
+///
+/// # Errors
+/// If it names no failures, or another horizon is wanted.
+pub fn horizons(profile: &Profile, wanted: Option<Duration>) -> anyhow::Result<(&Failures, Vec<Duration>)> {
+    let failures = profile.failures.as_ref().with_context(|| {
+        format!("the profile \"{}\" names no failures; add a [failures] section (docs/profiles.md)", profile.id)
+    })?;
+    let horizons = wanted.map_or_else(|| failures.horizons.clone(), |horizon| vec![horizon]);
+    ensure!(
+        horizons.iter().all(|horizon| failures.horizons.contains(horizon)),
+        "the profile names the horizons {}; add yours to failures.horizons",
+        failures.horizons.iter().map(|horizon| model::duration::format(*horizon)).collect::<Vec<_>>().join(", ")
+    );
+    Ok((failures, horizons))
+}
+
 impl Train {
     /// Trains a challenger for each horizon, says how it did, and makes it champion if it was better.
     ///
@@ -99,18 +116,7 @@ impl Train {
         profile: &Profile,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
-        let failures = profile.failures.as_ref().with_context(|| {
-            format!("the profile \"{}\" names no failures; add a [failures] section (docs/profiles.md)", profile.id)
-        })?;
-        let horizons = match self.horizon {
-            Some(horizon) => vec![horizon],
-            None => failures.horizons.clone(),
-        };
-        ensure!(
-            horizons.iter().all(|horizon| failures.horizons.contains(horizon)),
-            "the profile names the horizons {}; add yours to failures.horizons",
-            failures.horizons.iter().map(|horizon| model::duration::format(*horizon)).collect::<Vec<_>>().join(", ")
-        );
+        let (failures, horizons) = horizons(profile, self.horizon)?;
         let now = SystemClock.now();
         let until = self.until.unwrap_or(now);
         store.ensure_profile(profile).await?;

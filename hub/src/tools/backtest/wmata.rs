@@ -6,8 +6,12 @@ use std::{fmt::Write as _, path::PathBuf, time::Duration};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use model::Timestamp;
-use predict::risk::{
-    Chosen, Forecast, RiskModel, RiskScorecard, Samples, Split, TrainOptions, alert_top_share, level, longest_silence,
+use predict::{
+    history::UnitInfo,
+    risk::{
+        Chosen, Forecast, RiskModel, RiskScorecard, Samples, Split, TrainOptions, alert_top_share, level,
+        longest_silence,
+    },
 };
 
 use crate::tools::{
@@ -20,7 +24,7 @@ const SILENCE: Duration = Duration::from_hours(12);
 /// Those days.
 const LOOKED_AT: Duration = Duration::from_hours(7 * 24);
 /// The share of units alerted each day.
-const TOP_SHARE: f64 = 0.05;
+pub(super) const TOP_SHARE: f64 = 0.05;
 const DAY: i64 = 86_400;
 
 /// When forecasts are made.
@@ -57,26 +61,26 @@ pub struct OutageOptions {
     /// With --protocol wmata or azure-pdm: nothing later is calibrated on or used to choose between model and naive rule.
     #[arg(long, value_parser = moment)]
     pub threshold_until: Option<Timestamp>,
-    /// With --protocol wmata or azure-pdm: the first moment that is scored.
+    /// With --protocol wmata or azure-pdm, or --profile: the first moment that is scored.
     #[arg(long, value_parser = moment)]
     pub test_from: Option<Timestamp>,
-    /// With --protocol wmata or azure-pdm: the last moment that is scored.
+    /// With --protocol wmata or azure-pdm, or --profile: the last moment that is scored.
     #[arg(long, value_parser = moment)]
     pub test_to: Option<Timestamp>,
     /// With --protocol wmata or azure-pdm: which units are scored.
     #[arg(long, default_value = "all")]
     pub units: Units,
-    /// With --protocol wmata or azure-pdm: the seed of every draw.
+    /// With --protocol wmata or azure-pdm, or --profile: the seed of every draw.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// With --protocol wmata or azure-pdm: put before the name of every figure at the end.
+    /// With --protocol wmata or azure-pdm, or --profile: put before the name of every figure at the end.
     #[arg(long, default_value = "")]
     pub prefix: String,
     /// With --protocol wmata or azure-pdm: train anew this often within the test, each time with all spans moved on by as much, as a
     /// hub would. Without it, nothing after --train-until is trained on.
     #[arg(long, value_parser = model::duration::parse)]
     pub retrain: Option<Duration>,
-    /// With --protocol wmata or azure-pdm: write unit, time, probability, alerted and outcome of every forecast, as CSV.
+    /// With --protocol wmata or azure-pdm, or --profile: write unit, time, probability, alerted and outcome of every forecast, as CSV.
     #[arg(long)]
     pub out: Option<PathBuf>,
 }
@@ -140,7 +144,7 @@ impl OutageOptions {
         let card = RiskScorecard::of(title, horizon, &liftline, &naive, each, self.seed);
         println!("{}", RiskScorecard { prefix: self.prefix.clone(), ..card });
         if let Some(out) = &self.out {
-            write(out, log, &liftline)?;
+            write(out, log.fleet.units(), &liftline)?;
         }
         Ok(())
     }
@@ -277,7 +281,11 @@ struct Block {
 }
 
 /// Forecasts from the probabilities of samples, in order of time.
-fn forecasts(samples: &Samples, stated: impl Iterator<Item = (usize, f64)>, horizon: Duration) -> Vec<Forecast> {
+pub(super) fn forecasts(
+    samples: &Samples,
+    stated: impl Iterator<Item = (usize, f64)>,
+    horizon: Duration,
+) -> Vec<Forecast> {
     stated
         .map(|(n, probability)| {
             let sample = &samples.rows[n];
@@ -313,11 +321,11 @@ fn samples(log: &OutageLog, cadence: Cadence, spans: &Spans) -> anyhow::Result<S
     Ok(Samples::walk(log.fleet.clone(), &log.happenings, &moments)?)
 }
 
-fn write(out: &std::path::Path, log: &OutageLog, forecasts: &[Forecast]) -> anyhow::Result<()> {
+pub(super) fn write(out: &std::path::Path, units: &[UnitInfo], forecasts: &[Forecast]) -> anyhow::Result<()> {
     let mut writer = csv::Writer::from_path(out).with_context(|| format!("writing {}", out.display()))?;
     writer.write_record(["unit", "time", "probability", "alerted", "outcome"])?;
     for forecast in forecasts {
-        let unit = log.fleet.units().get(forecast.unit).map_or("", |unit| unit.name.as_str());
+        let unit = units.get(forecast.unit).map_or("", |unit| unit.name.as_str());
         let flag = |set: bool| if set { "1" } else { "0" };
         writer.write_record([
             unit,
