@@ -5,18 +5,21 @@
 //! so the two cannot differ; and a feature cannot know the future, as it has not been observed yet.
 //!
 //! # Memory
-//! Bounded a unit: sums that fade, and the times of at most [`unit::RECENT`] failures.
+//! Bounded a unit: sums that fade, and the times of at most [`unit::RECENT`] failures. A [`History`] holds eight bytes a daily
+//! mean.
 
 mod channel;
 mod columns;
 mod decay;
 mod fleet;
 mod incidents;
+mod means;
 mod unit;
 
 pub use columns::{Feature, Shape};
 pub use fleet::{Fleet, Happening, HistoryError, Known, Measurement, Schema, UnitInfo};
 pub use incidents::{History, Incident};
+pub use means::Means;
 pub use unit::{RECENT, SEEN_DAYS, State};
 
 /// Microseconds a day.

@@ -5,7 +5,10 @@ use std::{collections::HashMap, time::Duration};
 
 use anyhow::Context as _;
 use model::{Device, Profile, Timestamp, profile::Failures};
-use predict::history::{Fleet, History, Incident, Measurement, SEEN_DAYS, Schema, State, UnitInfo};
+use predict::{
+    history::{Fleet, History, HistoryError, Incident, Means, Measurement, SEEN_DAYS, Schema, State, UnitInfo},
+    risk::Samples,
+};
 use store::{ChannelDay, IncidentKind, Series, Store, StoredIncident};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -13,8 +16,13 @@ const DAY: Duration = Duration::from_hours(24);
 const LONGEST: u64 = 730;
 /// How many days of a channel are looked up when its means were never kept.
 const FIRST_DAYS: u32 = 35;
-/// The most samples: beyond that days are left out evenly, which bounds the memory of a training (about 0.5 KiB each).
+/// The most samples, which bounds memory and time of a training (about 0.5 KiB each, and as much again while a member is
+/// trained). Beyond that days are left out evenly, but for [`LEAST_DAYS`]; then units, in turn.
 const MAX_SAMPLES: usize = 300_000;
+/// So many days are looked at however large the fleet is.
+const LEAST_DAYS: usize = 100;
+/// Daily means are read so many days at a time: 10,000 units have 100,000 of a channel in them.
+const READ_DAYS: u64 = 10;
 /// A hub that was down for so long at a stretch does not know what came of a day: our choice, a quarter of the usual shortest
 /// horizon.
 const DOWN: Duration = Duration::from_hours(6);
@@ -37,7 +45,7 @@ impl Known {
         let days = (self.until.since(first.at).as_secs() / DAY.as_secs()).min(LONGEST);
         let seen = SEEN_DAYS as u64;
         let units = self.devices.len().max(1);
-        let most = (MAX_SAMPLES / units).max(100) as u64;
+        let most = (MAX_SAMPLES / units).max(LEAST_DAYS) as u64;
         let step = days.saturating_sub(seen).div_ceil(most).max(1);
         // Not in whole weeks: every weekday is to be seen.
         let step = if step.is_multiple_of(7) { step + 1 } else { step };
@@ -46,6 +54,16 @@ impl Known {
             back.map(|day| self.until - Duration::from_secs(day * DAY.as_secs())).collect();
         moments.reverse();
         moments
+    }
+
+    /// The samples of all moments; of a fleet with more unit-days than a training takes, each unit in turn but at the last
+    /// moment, which has them all.
+    ///
+    /// # Errors
+    /// If the history is not in order of time.
+    pub fn samples(&self) -> Result<Samples, HistoryError> {
+        let moments = self.moments();
+        self.history.samples_of(&moments, self.devices.len() * moments.len() / MAX_SAMPLES)
     }
 
     /// When each unit failed, in order of time.
@@ -117,17 +135,22 @@ pub async fn load(
         Some(Incident { unit, from: found.from, to: found.to, failure, kind })
     });
     let incidents: Vec<Incident> = incidents.collect();
-    let mut measurements = Vec::new();
+    let mut means = Means::default();
     let after = until - Duration::from_secs((LONGEST + 70) * DAY.as_secs());
     for (channel, id) in failures.channels.iter().enumerate() {
-        for day in store.channel_days(&profile.id, id, after, until).await? {
-            if let Some(unit) = numbers.get(&day.device) {
-                measurements.push(Measurement { unit: *unit, channel, at: day.ended_at, mean: day.mean });
+        let mut from = after;
+        while from < until {
+            let to = (from + Duration::from_secs(READ_DAYS * DAY.as_secs())).min(until);
+            for day in store.channel_days(&profile.id, id, from, to).await? {
+                if let Some(unit) = numbers.get(&day.device) {
+                    means.push(Measurement { unit: *unit, channel, at: day.ended_at, mean: day.mean });
+                }
             }
+            from = to;
         }
     }
     let blind = store.times_down(after, now, DOWN).await?;
-    let history = History { blind, ..History::of(fleet, &begun, incidents, measurements) };
+    let history = History { blind, ..History::of(fleet, &begun, incidents, means) };
     Ok(Known { history, devices, until })
 }
 

@@ -149,7 +149,7 @@ impl Forecasts {
         }
         let known = Arc::new(known);
         let taken = known.clone();
-        let samples = train::aside(move || taken.history.samples(&taken.moments())).await??;
+        let samples = train::aside(move || taken.samples()).await??;
         let samples = Arc::new(samples);
         let mut makers = Vec::new();
         for horizon in &failures.horizons {

@@ -126,7 +126,7 @@ impl Place {
     async fn samples(&self, until: Timestamp) -> Samples {
         let profile = profile("[\"1d\"]");
         let known = self.known(&profile, until).await;
-        known.history.samples(&known.moments()).unwrap()
+        known.samples().unwrap()
     }
 }
 

@@ -125,7 +125,7 @@ impl Train {
         }
         let known = history::load(store, profile, failures, until, now).await?;
         ensure!(!known.devices.is_empty(), "no device has the profile \"{}\"", profile.id);
-        let samples = Arc::new(known.history.samples(&known.moments())?);
+        let samples = Arc::new(known.samples()?);
         let mut refused: Vec<TrainError> = Vec::new();
         let wanted = horizons.len();
         for horizon in horizons {

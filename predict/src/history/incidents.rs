@@ -2,7 +2,7 @@
 
 use model::Timestamp;
 
-use super::{Fleet, Happening, HistoryError, Measurement, State, columns::Feature};
+use super::{Fleet, Happening, HistoryError, Means, State, columns::Feature};
 use crate::risk::Samples;
 
 /// A stretch of time in which something was the matter with a unit, or a moment at which somebody saw to it.
@@ -27,8 +27,8 @@ pub struct History {
     pub fleet: Fleet,
     /// Their changes of state, in order of time.
     pub happenings: Vec<Happening>,
-    /// Daily means of their channels, in order of time.
-    pub measurements: Vec<Measurement>,
+    /// Daily means of their channels.
+    pub means: Means,
     /// When nobody was watching, in order of time: what came of units then teaches nothing and is not scored.
     pub blind: Vec<(Timestamp, Timestamp)>,
 }
@@ -36,10 +36,8 @@ pub struct History {
 impl History {
     /// From what a store tells. `begun` says for each unit when it was registered. What comes twice counts once.
     #[must_use]
-    pub fn of(fleet: Fleet, begun: &[Timestamp], incidents: Vec<Incident>, mut measurements: Vec<Measurement>) -> Self {
-        measurements.sort_by_key(|measured| (measured.at, measured.unit, measured.channel));
-        measurements.dedup_by_key(|measured| (measured.at, measured.unit, measured.channel));
-        Self { fleet, happenings: happenings(begun, incidents), measurements, blind: Vec::new() }
+    pub fn of(fleet: Fleet, begun: &[Timestamp], incidents: Vec<Incident>, means: Means) -> Self {
+        Self { fleet, happenings: happenings(begun, incidents), means, blind: Vec::new() }
     }
 
     /// Every unit that can be scored at each of the moments, with its features as they were known then.
@@ -47,7 +45,19 @@ impl History {
     /// # Errors
     /// [`HistoryError`] if the moments are not in order of time, or a unit or channel is unknown.
     pub fn samples(&self, moments: &[Timestamp]) -> Result<Samples, HistoryError> {
-        let mut samples = Samples::walk_with(self.fleet.clone(), &self.happenings, &self.measurements, moments)?;
+        self.samples_of(moments, 1)
+    }
+
+    /// The same, but for large fleets: of every moment but the last only each `one_in`-th unit, in turn, so that a smaller table
+    /// tells of all units and days alike.
+    ///
+    /// # Errors
+    /// As [`History::samples`].
+    pub fn samples_of(&self, moments: &[Timestamp], one_in: usize) -> Result<Samples, HistoryError> {
+        let one_in = one_in.max(1);
+        let takes = |moment: usize, unit: usize| moment + 1 == moments.len() || (unit + moment).is_multiple_of(one_in);
+        let fleet = self.fleet.clone();
+        let mut samples = Samples::walk_with(fleet, &self.happenings, self.means.iter(), moments, takes)?;
         samples.set_blind(&self.blind);
         Ok(samples)
     }
@@ -124,7 +134,10 @@ fn unit_happenings(unit: usize, own: &[Incident], all: &mut Vec<Happening>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{Schema, UnitInfo},
+        *,
+    };
 
     fn t(hour: i64) -> Timestamp {
         Timestamp::from_secs(hour * 3600)
@@ -178,25 +191,22 @@ mod tests {
         );
     }
 
+    /// Units that nothing ever happens to.
+    fn quiet(units: usize) -> History {
+        let kinds = vec!["trip".to_owned()];
+        let groups = vec!["fan".to_owned()];
+        let mut fleet = Fleet::new(Schema { groups, kinds, tags: Vec::new(), channels: Vec::new() }).unwrap();
+        for n in 0..units {
+            let (name, site) = (format!("fan-{n}"), "north".to_owned());
+            fleet.add(UnitInfo { name, group: 0, site, area: String::new(), tags: Vec::new() }).unwrap();
+        }
+        History::of(fleet, &vec![t(0); units], Vec::new(), Means::default())
+    }
+
     #[test]
     fn days_on_which_nobody_watched_are_told_by_horizon() {
-        let mut fleet = Fleet::new(super::super::Schema {
-            groups: vec!["fan".to_owned()],
-            kinds: vec!["trip".to_owned()],
-            tags: Vec::new(),
-            channels: Vec::new(),
-        })
-        .unwrap();
-        let info = super::super::UnitInfo {
-            name: "fan-1".to_owned(),
-            group: 0,
-            site: "north".to_owned(),
-            area: String::new(),
-            tags: Vec::new(),
-        };
-        fleet.add(info).unwrap();
         let blind = vec![(t(40 * 24 + 12), t(41 * 24 + 12)), (t(60 * 24), t(60 * 24 + 6))];
-        let history = History { blind, ..History::of(fleet, &[t(0)], Vec::new(), Vec::new()) };
+        let history = History { blind, ..quiet(1) };
         let moments: Vec<Timestamp> = (35..64).map(|day| t(day * 24)).collect();
         let samples = history.samples(&moments).unwrap();
         let left_out = |days: u64| -> Vec<i64> {
@@ -206,6 +216,21 @@ mod tests {
         };
         assert_eq!(left_out(1), [40, 41, 60]);
         assert_eq!(left_out(3), [38, 39, 40, 41, 58, 59, 60]);
+    }
+
+    #[test]
+    fn of_many_units_each_has_its_turn_and_all_are_there_at_the_last_moment() {
+        let history = quiet(7);
+        let moments: Vec<Timestamp> = (35..64).map(|day| t(day * 24)).collect();
+        let (all, taken) = (history.samples(&moments).unwrap(), history.samples_of(&moments, 3).unwrap());
+        let days = |unit: usize| taken.rows.iter().filter(|row| row.unit == unit).count();
+        assert!((0..7).all(|unit| (10..=11).contains(&days(unit))), "{:?}", (0..7).map(days).collect::<Vec<_>>());
+        assert_eq!(taken.rows[taken.rows.len() - 7..], all.rows[all.rows.len() - 7..]);
+        let bits = |samples: &Samples, n: usize| samples.table.row(n).iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        for (n, row) in taken.rows.iter().enumerate() {
+            let same = all.rows.iter().position(|other| other == row).unwrap();
+            assert_eq!(bits(&taken, n), bits(&all, same));
+        }
     }
 
     #[test]

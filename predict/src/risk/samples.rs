@@ -59,18 +59,20 @@ impl Samples {
     /// # Errors
     /// [`HistoryError`] if they are not, a moment comes twice, or an unknown unit is named.
     pub fn walk(fleet: Fleet, happenings: &[Happening], moments: &[Timestamp]) -> Result<Self, HistoryError> {
-        Self::walk_with(fleet, happenings, &[], moments)
+        Self::walk_with(fleet, happenings, std::iter::empty(), moments, |_, _| true)
     }
 
-    /// The same, with daily means of channels, in order of time as well.
+    /// The same, with daily means of channels, in order of time as well; of each moment, by its position, only the units that are
+    /// wanted.
     ///
     /// # Errors
     /// As [`Samples::walk`].
     pub fn walk_with(
         mut fleet: Fleet,
         happenings: &[Happening],
-        measurements: &[Measurement],
+        measurements: impl Iterator<Item = Measurement>,
         moments: &[Timestamp],
+        takes: impl Fn(usize, usize) -> bool,
     ) -> Result<Self, HistoryError> {
         let features = Fleet::describe(fleet.schema());
         let groups = fleet.schema().groups.clone();
@@ -85,23 +87,23 @@ impl Samples {
         let mut table = Table::new(features.len());
         let mut rows = Vec::new();
         let mut coming = happenings.iter().peekable();
-        let mut measured = measurements.iter().peekable();
+        let mut measured = measurements.peekable();
         for (n, now) in moments.iter().enumerate() {
             if let Some(latest) = n.checked_sub(1).map(|before| moments[before]).filter(|latest| latest >= now) {
                 return Err(HistoryError::Moment { now: *now, latest });
             }
             loop {
                 let next = coming.peek().map(|happening| happening.at).filter(|at| at <= now);
-                let due = |measured: &&Measurement| measured.at <= *now && next.is_none_or(|at| measured.at < at);
+                let due = |measured: &Measurement| measured.at <= *now && next.is_none_or(|at| measured.at < at);
                 if let Some(measured) = measured.next_if(due) {
-                    fleet.measure(measured)?;
+                    fleet.measure(&measured)?;
                 } else if let Some(happening) = coming.next_if(|happening| happening.at <= *now) {
                     fleet.observe(happening)?;
                 } else {
                     break;
                 }
             }
-            for known in fleet.features(*now)? {
+            for known in fleet.features(*now)?.into_iter().filter(|known| takes(n, known.unit)) {
                 let own = &failures[known.unit];
                 let next_failure = own.get(own.partition_point(|at| at <= now)).copied();
                 let group = fleet.units()[known.unit].group;

@@ -12,7 +12,7 @@ pub mod reference;
 pub mod servers;
 pub mod steady;
 mod table;
-mod usage;
+pub mod usage;
 mod watched;
 
 use std::{

@@ -1,6 +1,7 @@
 //! Measures the parts of Liftline, each against a reference in the same run: machines drift, ratios do not.
 
 mod engines_part;
+mod fleet_part;
 mod ingest;
 mod journal_part;
 mod learn_part;
@@ -49,6 +50,8 @@ enum Part {
     Flush(ingest::flush::Options),
     /// Fills both databases with readings and asks what the board asks.
     Queries(queries::Options),
+    /// Trains the failure models of a large fleet from a store with its history, and tells time and memory.
+    Fleet(fleet_part::Options),
     /// Runs the minimal reference of the part `ingest`; that part starts it.
     #[command(hide = true)]
     Reference {
@@ -94,6 +97,7 @@ fn main() -> anyhow::Result<()> {
             Part::Steady(options) => ingest::steady::run(&dir, &options)?,
             Part::Flush(options) => ingest::flush::run(&dir, &options)?,
             Part::Queries(options) => queries::run(&dir, &options)?,
+            Part::Fleet(options) => fleet_part::run(&dir, &options)?,
             Part::Reference { port, url } => {
                 let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
                 runtime.block_on(ingest::reference::run(port, &url))?;

@@ -127,10 +127,11 @@ pub async fn score(
     walk: &Walk,
     now: Timestamp,
 ) -> anyhow::Result<(Known, Walked)> {
-    let due = config.last_due(now);
+    // Of an earlier span what was known when its last outcome was: the past before it is then as long as ever.
+    let due = config.last_due(walk.to.map_or(now, |to| now.min(to + horizon)));
     let known = history::load(store, profile, failures, due, now).await?;
     ensure!(!known.devices.is_empty(), "no device has the profile \"{}\"", profile.id);
-    let samples = Arc::new(known.history.samples(&known.moments())?);
+    let samples = Arc::new(known.samples()?);
     let nights = nights(&samples, due, horizon, walk)
         .with_context(|| too_little(profile, &known, &samples, horizon, "no night is left to score"))?;
     let mut shelf = Shelf::default();
@@ -196,7 +197,7 @@ async fn train(
     let known = history::load(store, profile, failures, night, night).await?;
     let (id, champion) = (profile.id.clone(), shelf.champion.take());
     let work = move || {
-        let samples = known.history.samples(&known.moments())?;
+        let samples = known.samples()?;
         let trained = train::train(&samples, &id, horizon, (seed, night), champion.as_ref(), &mut |_| true);
         anyhow::Ok((trained, champion))
     };

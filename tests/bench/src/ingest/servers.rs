@@ -372,7 +372,7 @@ fn log(folder: &Path) -> String {
 }
 
 /// The hub's binary beside this one.
-fn binary() -> anyhow::Result<PathBuf> {
+pub fn binary() -> anyhow::Result<PathBuf> {
     let binary = std::env::current_exe()?.with_file_name("liftline");
     ensure!(binary.exists(), "{} is not built; run ./dev bench ingest, which builds it", binary.display());
     Ok(binary)

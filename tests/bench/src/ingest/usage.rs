@@ -46,9 +46,18 @@ fn own_ticks(pid: u32, of: RangeInclusive<usize>) -> anyhow::Result<(u32, u64)> 
 
 /// Resident memory of a process in bytes.
 pub fn memory_bytes(pid: u32) -> anyhow::Result<u64> {
+    status(pid, "VmRSS:")
+}
+
+fn status(pid: u32, name: &str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line in /proc")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+/// The most resident memory that a process has had, in bytes.
+pub fn peak_memory_bytes(pid: u32) -> anyhow::Result<u64> {
+    status(pid, "VmHWM:")
 }
 
 /// Bytes in words.
