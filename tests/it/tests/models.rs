@@ -1,4 +1,4 @@
-//! `liftline train` and `liftline models` on a hub's own store, and on stores that have too little in them.
+//! `liftline train`, `liftline models` and `liftline backtest --profile` on a hub's own store, and on stores that have too little in them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -121,6 +121,29 @@ async fn models_are_trained_listed_promoted_and_rolled_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backtest_of_the_own_store_prints_the_scorecard_and_keeps_nothing() {
+    let folder = folder(45, 200).await;
+    let folder = folder.path();
+    let to = at(198, 0).to_string();
+    let args = ["backtest", "--profile", "fan", "--retrain", "60d", "--test-to", &to, "--out", "nights.csv"];
+    let (ok, said) = run(folder, &args);
+    assert!(ok, "{said}");
+    let figure = |name: &str| -> f64 {
+        let line = said.lines().find_map(|line| line.strip_prefix(&format!("fan_1d_{name}: ")));
+        line.unwrap_or_else(|| panic!("no {name} in {said}")).parse().unwrap()
+    };
+    assert!(figure("units") == 45.0 && figure("moments") > 50.0, "{said}");
+    assert!(figure("roc_auc") > figure("naive_roc_auc") && figure("brier") < figure("base_brier"), "{said}");
+    assert!(said.contains("this hub's own history") && said.contains("each time on what was known then"), "{said}");
+    let rows = std::fs::read_to_string(folder.join("nights-1d.csv")).unwrap();
+    assert_eq!(rows.lines().count() as f64, 1.0 + figure("forecasts"));
+    let (_, list) = run(folder, &["models", "list"]);
+    assert!(list.contains("No models yet"), "{list}");
+    let (_, again) = run(folder, &args);
+    assert_eq!(again, said, "the same nights, the same figures");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_trained_or_found_is_said() {
     let folder = folder(3, 120).await;
     let folder = folder.path();
@@ -138,6 +161,11 @@ async fn what_cannot_be_trained_or_found_is_said() {
     refused(folder, &["train", "--profile", "fna"], "there is no profile \"fna\"; use one of");
     refused(folder, &["train", "--profile", "water_pump"], "no device has the profile \"water_pump\"");
     refused(folder, &["train", "--profile", "fan", "--horizon", "3d"], "the profile names the horizons 1d");
+    let backtest = |more: &[&'static str]| [&["backtest", "--profile"], more].concat();
+    refused(folder, &[&backtest(&["fan", "--test-to"])[..], &[&until]].concat(), "too little history of \"fan\"");
+    refused(folder, &backtest(&["water_pump"]), "no device has the profile \"water_pump\"");
+    refused(folder, &backtest(&["fan", "--protocol", "wmata"]), "cannot be used with");
+    refused(folder, &["backtest"], "--data <DATA>");
     let nobody = "00000000-0000-0000-0000-000000000000";
     refused(folder, &["models", "show", nobody], "there is no model 00000000");
     refused(folder, &["models", "promote", nobody], "see `liftline models list`");
