@@ -174,7 +174,7 @@ export const en = {
   cause_found: "What had failed",
   cause_none: "not said",
   parts_used: "Parts used",
-  parts_used_about: "The next visit for the same cause brings what was used.",
+  parts_used_about: "What was used weighs in what the next visit brings.",
   parts_none: "None",
   parts_other: "Other parts, separated by commas",
   part_used_n: "used in {used} of {repairs} repairs",

@@ -171,7 +171,7 @@ export const zh: Texts = {
   cause_found: "故障原因",
   cause_none: "未填写",
   parts_used: "所用零件",
-  parts_used_about: "下次遇到同样原因时，将按实际所用准备零件。",
+  parts_used_about: "实际所用零件会影响下次维修的准备。",
   parts_none: "未用零件",
   parts_other: "其他零件，用逗号分隔",
   part_used_n: "{repairs} 次维修中用过 {used} 次",
