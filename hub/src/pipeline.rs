@@ -92,7 +92,7 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     supervisor.add("intake", intake.run(stop()));
 
     // 3. Recorder: the journal's readings, events and rejects into the store.
-    let samples = RejectSampler::new(config.hub.rejects_per_minute);
+    let samples = Mutex::new(RejectSampler::new(config.hub.rejects_per_minute));
     let recorder =
         Recorder { journal: journal.clone(), store: store.clone(), samples, directory, clock: clock.clone() };
     supervisor.add("recorder", recorder.run(stop()));

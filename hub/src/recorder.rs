@@ -1,20 +1,40 @@
 //! Recorder: follows the journal and bulk-writes what it holds to the store. If the database is away it falls behind
 //! and catches up; intake goes on.
+//!
+//! Each lane is followed by itself, so that events are not written after a backlog of readings. A backlog is taken in long
+//! stretches that are sorted by device before they are cut into transactions: a fleet that was away puts a row into the
+//! pages of ten thousand devices in turn, and a page that is written for one row costs as much as for ten. The cursor moves
+//! when all of a stretch is written; what a crash makes it write again changes nothing.
 
-use std::{sync::Arc, time::Duration};
+mod stretch;
 
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::join_all;
 use journal::{Journal, Offset};
 use metrics::{counter, gauge};
 use model::{Clock, Directory, Entry, Lane};
 use store::{RecorderBatch, RejectSampler, Store, StoreError};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use stretch::share_out;
+
 /// The name of its cursor.
 pub const CONSUMER: &str = "recorder";
-/// How many entries of a lane are written in one transaction.
+/// How many entries are written in one transaction.
 const MAX_BATCH: usize = 3000;
+/// How many entries are sorted together, at most.
+const MAX_STRETCH: usize = 64_000;
+/// How long readings may wait for more to share a transaction with, counted from the last one's beginning.
+const GATHER: Duration = Duration::from_millis(40);
 /// The longest wait between two tries while the database is away.
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
 
@@ -25,7 +45,7 @@ pub struct Recorder {
     /// What it writes.
     pub store: Store,
     /// Which rejects are kept beside being counted.
-    pub samples: RejectSampler,
+    pub samples: Mutex<RejectSampler>,
     /// The profiles of devices.
     pub directory: watch::Receiver<Arc<Directory>>,
     /// The time.
@@ -37,7 +57,7 @@ impl Recorder {
     ///
     /// # Errors
     /// If the journal itself cannot be read.
-    pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let head = self.journal.head(Lane::Telemetry).0;
         let mut patience = Patience::new();
         while let Err(failure) = self.store.resume_rejects(head).await {
@@ -46,50 +66,74 @@ impl Recorder {
             }
         }
         patience.ends();
-        let mut heads = Lane::ALL.map(|lane| self.journal.subscribe(lane));
+        let [events, telemetry] = Lane::ALL.map(|lane| self.follow(lane, &shutdown));
+        tokio::try_join!(events, telemetry).map(drop)
+    }
+
+    async fn follow(&self, lane: Lane, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let mut head = self.journal.subscribe(lane);
         loop {
-            for head in &mut heads {
-                head.mark_unchanged();
-            }
-            let Some(read) = self.pass(&shutdown).await? else { return Ok(()) };
-            if read > 0 {
-                continue;
-            }
-            let [events, telemetry] = &mut heads;
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                _ = events.changed() => {}
-                _ = telemetry.changed() => {}
+            head.mark_unchanged();
+            let began = Instant::now();
+            let Some(read) = self.pass(lane, shutdown).await? else { return Ok(()) };
+            if read == 0 {
+                tokio::select! {
+                    () = shutdown.cancelled() => return Ok(()),
+                    _ = head.changed() => {}
+                }
+            } else if lane == Lane::Telemetry && read < MAX_BATCH {
+                // There is no backlog. Each transaction costs the same again, however little it holds.
+                tokio::select! {
+                    () = shutdown.cancelled() => return Ok(()),
+                    () = sleep_until(began + GATHER) => {}
+                }
             }
         }
     }
 
-    /// Writes what is waiting, at most one batch a lane. Returns how many entries that was; `None` if the shutdown came
-    /// before they were written.
+    /// Writes what is waiting on a lane, at most one stretch. Returns how many entries that was; `None` if the shutdown
+    /// came before they were written.
     ///
     /// # Errors
     /// If the journal itself cannot be read.
-    pub async fn pass(&mut self, shutdown: &CancellationToken) -> anyhow::Result<Option<usize>> {
-        let mut read = 0;
-        for lane in Lane::ALL {
-            let at = self.journal.cursor(CONSUMER, lane).unwrap_or_default();
-            let entries = self.journal.read(lane, at, MAX_BATCH)?;
-            let (count, last) = (entries.len(), entries.last().map_or(at, |(last, _)| *last));
-            if count > 0 && !self.write(&entries, shutdown).await {
-                return Ok(None);
-            }
-            // Also when nothing was read: a lane is trimmed only once every consumer has said where it stands.
-            self.journal.set_cursor(CONSUMER, lane, last)?;
-            read += count;
-            #[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^52")]
-            gauge!("liftline_recorder_lag_entries", "lane" => lane.to_string())
-                .set(self.journal.head(lane).0.saturating_sub(last.0) as f64);
+    pub async fn pass(&self, lane: Lane, shutdown: &CancellationToken) -> anyhow::Result<Option<usize>> {
+        let at = self.journal.cursor(CONSUMER, lane).unwrap_or_default();
+        let mut last = at;
+        let mut entries = Vec::new();
+        while entries.len() < MAX_STRETCH {
+            let mut more = self.journal.read(lane, last, MAX_BATCH)?;
+            let Some((reached, _)) = more.last() else { break };
+            last = *reached;
+            entries.append(&mut more);
+            // A backlog is read from the disk and decoded: others have their turn meanwhile.
+            tokio::task::yield_now().await;
         }
-        Ok(Some(read))
+        let count = entries.len();
+        let shares = share_out(entries, self.store.writers(), MAX_BATCH);
+        let written = join_all(shares.into_iter().map(|share| self.write_all(share, shutdown))).await;
+        if written.contains(&false) {
+            return Ok(None);
+        }
+        // Also when nothing was read: a lane is trimmed only once every consumer has said where it stands.
+        self.journal.set_cursor(CONSUMER, lane, last)?;
+        #[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^52")]
+        gauge!("liftline_recorder_lag_entries", "lane" => lane.to_string())
+            .set(self.journal.head(lane).0.saturating_sub(last.0) as f64);
+        Ok(Some(count))
+    }
+
+    /// Writes entries in this order; false if the shutdown came first.
+    async fn write_all(&self, entries: Vec<(Offset, Arc<Entry>)>, shutdown: &CancellationToken) -> bool {
+        for batch in entries.chunks(MAX_BATCH) {
+            if !self.write(batch, shutdown).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Writes until it succeeds; false if the shutdown came first.
-    async fn write(&mut self, entries: &[(Offset, Arc<Entry>)], shutdown: &CancellationToken) -> bool {
+    async fn write(&self, entries: &[(Offset, Arc<Entry>)], shutdown: &CancellationToken) -> bool {
         let count = entries.len() as u64;
         let directory = self.directory.borrow().clone();
         let mut batch = RecorderBatch::default();
@@ -97,7 +141,7 @@ impl Recorder {
             batch.push(offset.0, entry, &directory);
         }
         // Once, not at every try: a reject that is written later is not another one.
-        self.samples.choose(&mut batch.rejects);
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).choose(&mut batch.rejects);
         let mut patience = Patience::new();
         while let Err(failure) = self.store.record(&batch, self.clock.now()).await {
             if !patience.wait(&failure, shutdown).await {

@@ -213,6 +213,15 @@ impl Store {
         recorded
     }
 
+    /// How many calls to [`Store::record`] are worth making side by side. SQLite has one writer.
+    #[must_use]
+    pub fn writers(&self) -> usize {
+        match &self.db().write {
+            Engine::Postgres(_) => 2,
+            Engine::Sqlite(_) => 1,
+        }
+    }
+
     /// True if the last call to [`Store::record`] failed: readings wait in the journal.
     #[must_use]
     pub fn is_failing(&self) -> bool {

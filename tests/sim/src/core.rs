@@ -1,6 +1,10 @@
 //! The hub's own parts, driven step by step: intake, journal, watch, recorder, store, timers.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
@@ -85,7 +89,7 @@ impl Core {
         let recorder = Recorder {
             journal: journal.clone(),
             store: store.clone(),
-            samples: RejectSampler::new(60),
+            samples: Mutex::new(RejectSampler::new(60)),
             directory: directory.subscribe(),
             clock: clock.clone(),
         };
@@ -190,8 +194,11 @@ impl Core {
 
     /// Lets the recorder write one batch of each lane. True if there was anything.
     pub async fn record_once(&mut self) -> anyhow::Result<bool> {
-        let wrote = self.recorder.pass(&self.stop).await?;
-        Ok(wrote.context("the recorder could not write")? > 0)
+        let mut wrote = 0;
+        for lane in Lane::ALL {
+            wrote += self.recorder.pass(lane, &self.stop).await?.context("the recorder could not write")?;
+        }
+        Ok(wrote > 0)
     }
 
     /// Ticks the tickets whose timers are due.
