@@ -53,7 +53,7 @@ mod tests {
         } else {
             Body::Sample(Sample { time, seq: None, values: Vec::new() })
         };
-        let device = DeviceId::new(format!("lift-{device}")).expect("a device id");
+        let device = DeviceId::new(&format!("lift-{device}")).expect("a device id");
         Arc::new(Entry { device: Some(device), received_at: time, body })
     }
 
@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn two_writers_share_a_backlog_evenly() {
-        let stretch: Stretch = (1..=100).map(|n| (Offset(n), entry(u8::try_from(n % 10).expect("small"), false))).collect();
+        let stretch: Stretch =
+            (1..=100).map(|n| (Offset(n), entry(u8::try_from(n % 10).expect("small"), false))).collect();
         let lengths: Vec<_> = share_out(stretch, 2, 10).iter().map(Vec::len).collect();
         assert_eq!(lengths, [50, 50]);
     }
