@@ -102,9 +102,12 @@ impl Recorder {
         let mut entries = Vec::new();
         while entries.len() < MAX_STRETCH {
             let mut more = self.journal.read(lane, last, MAX_BATCH)?;
-            let Some((reached, _)) = more.last() else { break };
-            last = *reached;
+            let is_all = more.len() < MAX_BATCH;
+            last = more.last().map_or(last, |(reached, _)| *reached);
             entries.append(&mut more);
+            if is_all {
+                break;
+            }
             // A backlog is read from the disk and decoded: others have their turn meanwhile.
             tokio::task::yield_now().await;
         }
