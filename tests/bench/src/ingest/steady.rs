@@ -8,13 +8,22 @@ use std::{
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use super::{Bench, Route, Up, count, load, load::Pace, now_ms, probes::Probes, usage, watched::Watched};
+use super::{
+    Bench, Route, Up, count, load,
+    load::{Load, Pace},
+    now_ms,
+    probes::Probes,
+    usage,
+    watched::Watched,
+};
 use crate::report::line;
 
 /// How often memory and lags are looked at.
 const LOOK: Duration = Duration::from_secs(5);
 /// How often an alarm is raised meanwhile.
 const ALARM_EVERY: Duration = Duration::from_secs(1);
+/// For how long it gets more than it can take, to learn how much that is.
+const OVERLOAD: Duration = Duration::from_secs(30);
 /// In how many parts the time is told.
 const PARTS: usize = 6;
 
@@ -48,7 +57,7 @@ pub fn run(dir: &std::path::Path, options: &Options) -> anyhow::Result<()> {
     let hub = up.hub.as_ref().context("steady measures a path with the hub")?;
     let mut database = bench.runtime.block_on(Watched::connect(&up.place))?;
     let base_ms = now_ms();
-    let rate = full_speed(&bench, &up, &mut database, base_ms)?;
+    let (rate, mut sent) = full_speed(&bench, &up, &mut database, base_ms)?;
     let pace = rate * options.share;
     println!(
         "steady: {} at {pace:.0} messages/s, {:.2} of {rate:.0}, for {} min",
@@ -57,10 +66,7 @@ pub fn run(dir: &std::path::Path, options: &Options) -> anyhow::Result<()> {
         options.minutes
     );
 
-    let first = 20 + settings.messages / settings.devices as u64;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of messages")]
-    let each = (pace * count(seconds) / count(settings.devices as u64)) as u64;
-    let load = bench.load(first, each, base_ms, Pace::PerSecond(pace));
+    let load = sent.more(&bench, pace, Duration::from_secs(seconds))?;
     let before = bench.runtime.block_on(database.rows())?;
     let probes = Probes {
         target: up.target.clone(),
@@ -99,13 +105,47 @@ pub fn run(dir: &std::path::Path, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many messages a second a path takes.
-fn full_speed(bench: &Bench<'_>, up: &Up, database: &mut Watched, base_ms: i64) -> anyhow::Result<f64> {
+/// What was sent: the number of a device's next message, and its time in milliseconds.
+#[derive(Clone, Copy)]
+struct Sent {
+    number: u64,
+    time_ms: i64,
+}
+
+impl Sent {
+    /// More messages, each sent by itself, in the time of the clock: a device that ran ahead of it would be told so.
+    fn more(&mut self, bench: &Bench<'_>, pace: f64, time: Duration) -> anyhow::Result<Load> {
+        let devices = count(bench.options.devices as u64);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of messages")]
+        let each = (pace * time.as_secs_f64() / devices) as u64;
+        #[expect(clippy::cast_possible_truncation, reason = "some milliseconds")]
+        let step_ms = ((1000.0 * devices / pace) as i64).max(1);
+        let base_ms = self.time_ms - i64::try_from(self.number)? * step_ms;
+        let load = Load { step_ms, ..bench.load(self.number, each, base_ms, Pace::PerSecond(pace)) };
+        *self = Self { number: self.number + each, time_ms: self.time_ms + i64::try_from(each)? * step_ms };
+        Ok(load)
+    }
+}
+
+/// How many messages a second a path takes where each is sent by itself. Sent flat out they come many in a packet, which
+/// costs devices, broker and hub far less: at that rate it is overloaded here, and what it makes of that is its speed.
+fn full_speed(bench: &Bench<'_>, up: &Up, database: &mut Watched, base_ms: i64) -> anyhow::Result<(f64, Sent)> {
+    let (mut number, mut rate) = (0, 0.0);
     let flat_out = Pace::FlatOut { window: bench.options.window };
-    bench.publish(up, database, bench.load(0, 20, base_ms, flat_out), 0)?;
+    // The first few only warm it up.
+    for messages in [20, bench.options.messages / bench.options.devices as u64] {
+        rate = publish(bench, up, database, bench.load(number, messages, base_ms, flat_out))?;
+        number += messages;
+    }
+    let mut sent = Sent { number, time_ms: base_ms + i64::try_from(number)? * load::STEP_MS };
+    let alone = publish(bench, up, database, sent.more(bench, rate, OVERLOAD)?)?;
+    println!("flat out {rate:.0} messages/s; each sent by itself {alone:.0}");
+    Ok((alone, sent))
+}
+
+/// Sends a load and waits until it is stored. Returns how many messages a second that was.
+fn publish(bench: &Bench<'_>, up: &Up, database: &mut Watched, load: Load) -> anyhow::Result<f64> {
     let before = bench.runtime.block_on(database.rows())?;
-    let each = bench.options.messages / bench.options.devices as u64;
-    let load = bench.load(20, each, base_ms, flat_out);
     let took = bench.publish(up, database, load, before)?;
     Ok(crate::report::rate(load.messages(), took))
 }
