@@ -318,20 +318,21 @@ impl Draft<'_> {
         cause: Option<&Confirmed>,
         parts: Option<&[Localised]>,
     ) -> Result<(), TransitionError> {
-        if let Some(cause) = cause {
+        if cause.is_some() || parts.is_some() {
             check_may_act(actor)?;
-            if self.ticket.cause.as_ref() != Some(cause) {
-                self.ticket.cause = Some(cause.clone());
-                self.log(actor, What::CauseConfirmed { cause: cause.clone() });
-            }
         }
-        if let Some(parts) = parts {
-            check_may_act(actor)?;
-            let parts = parts::checked(parts)?;
-            if self.ticket.parts.as_ref() != Some(&parts) {
-                self.ticket.parts = Some(parts.clone());
-                self.log(actor, What::PartsUsed { parts });
-            }
+        if let Some(cause) = cause
+            && self.ticket.cause.as_ref() != Some(cause)
+        {
+            self.ticket.cause = Some(cause.clone());
+            self.log(actor, What::CauseConfirmed { cause: cause.clone() });
+        }
+        let parts = parts.map(parts::checked).transpose()?;
+        if let Some(parts) = parts
+            && self.ticket.parts.as_ref() != Some(&parts)
+        {
+            self.ticket.parts = Some(parts.clone());
+            self.log(actor, What::PartsUsed { parts });
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Which parts a repair takes: what the catalogue expects, weighed by what was used when the same had failed before.
 
+use std::collections::HashMap;
+
 use model::{CauseId, Localised, Profile};
 
 use crate::{TransitionError, causes::Ranked};
@@ -38,15 +40,28 @@ pub struct Need {
     pub told: u32,
 }
 
-impl Usage {
-    fn told(&self, cause: &CauseId) -> u32 {
-        self.told.iter().find(|(id, _)| id == cause).map_or(0, |(_, count)| *count)
+/// What was used, counted for each cause and part: looked up for every cause, part and page.
+struct Counts<'a> {
+    told: HashMap<&'a CauseId, u32>,
+    used: HashMap<(&'a CauseId, String), u32>,
+}
+
+impl<'a> Counts<'a> {
+    fn of(usage: &'a Usage) -> Self {
+        let mut used: HashMap<(&CauseId, String), u32> = HashMap::new();
+        for (cause, part, count) in &usage.used {
+            *used.entry((cause, key(part))).or_default() += count;
+        }
+        Self { told: usage.told.iter().map(|(cause, count)| (cause, *count)).collect(), used }
     }
 
-    fn used(&self, cause: &CauseId, part: &str) -> u32 {
-        let same = self.used.iter().filter(|(id, name, _)| id == cause && key(name) == part);
+    fn told(&self, cause: &CauseId) -> u32 {
+        self.told.get(cause).copied().unwrap_or(0)
+    }
+
+    fn used(&self, cause: &'a CauseId, part: &str) -> u32 {
         // Two ways to write one part may both be on one repair.
-        same.map(|(_, _, count)| count).sum::<u32>().min(self.told(cause))
+        self.used.get(&(cause, key(part))).copied().unwrap_or(0).min(self.told(cause))
     }
 }
 
@@ -62,10 +77,10 @@ fn key(name: &str) -> String {
 /// are known. Over all causes these are weighed by how likely each cause is.
 #[must_use]
 pub(crate) fn needed(causes: &[Ranked<'_>], usage: &Usage) -> Vec<Need> {
+    let counts = Counts::of(usage);
     let mut names: Vec<Localised> = Vec::new();
     for cause in causes.iter().filter(|ranked| ranked.prepared).map(|ranked| ranked.cause) {
-        let learnt =
-            usage.used.iter().filter(|(id, part, _)| *id == cause.id && usage.used(id, &key(part)) >= PROPOSED);
+        let learnt = usage.used.iter().filter(|(id, part, _)| *id == cause.id && counts.used(id, part) >= PROPOSED);
         let learnt = learnt.map(|(_, part, _)| Localised::new(part, part));
         for part in cause.parts.iter().cloned().chain(learnt) {
             if names.iter().all(|known| key(&known.en) != key(&part.en)) {
@@ -73,18 +88,17 @@ pub(crate) fn needed(causes: &[Ranked<'_>], usage: &Usage) -> Vec<Need> {
             }
         }
     }
-    let mut needs: Vec<Need> = names.into_iter().map(|name| need(name, causes, usage)).collect();
+    let mut needs: Vec<Need> = names.into_iter().map(|name| need(name, causes, &counts)).collect();
     needs.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     needs.truncate(MAX_NEEDS);
     needs
 }
 
-fn need(name: Localised, causes: &[Ranked<'_>], usage: &Usage) -> Need {
-    let part = key(&name.en);
+fn need<'a>(name: Localised, causes: &'a [Ranked<'_>], counts: &Counts<'a>) -> Need {
     let mut need = Need { name, probability: 0.0, used: 0, told: 0 };
     for Ranked { cause, probability, .. } in causes {
-        let named = cause.parts.iter().any(|known| key(&known.en) == part);
-        let (used, told) = (usage.used(&cause.id, &part), usage.told(&cause.id));
+        let named = cause.parts.iter().any(|known| key(&known.en) == key(&need.name.en));
+        let (used, told) = (counts.used(&cause.id, &need.name.en), counts.told(&cause.id));
         if named || used > 0 {
             let prior = if named { CATALOGUE } else { 0.0 };
             need.probability += probability * (prior + f64::from(used)) / (CATALOGUE + f64::from(told));

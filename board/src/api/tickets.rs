@@ -1,10 +1,10 @@
 //! Tickets.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{Json, extract::State};
 use desk::{Action, Event, Status};
-use model::{CauseId, DeviceId, Localised, MessageChannel, Receiver, SiteId, TicketId, TicketKind};
+use model::{CauseId, DeviceId, Directory, Localised, MessageChannel, Receiver, SiteId, TicketId, TicketKind};
 use serde::Deserialize;
 use store::{NewAffected, TicketFilter, TicketState, TicketView, UserRole};
 use utoipa::{IntoParams, ToSchema};
@@ -143,14 +143,13 @@ pub(crate) async fn act(
         ActionRequest::Arrived => Action::Arrived,
         ActionRequest::Released => Action::Released,
         ActionRequest::Close { note, cause, parts } => {
-            let (cause, parts) = found(&app, &session, id, cause.as_ref(), parts.as_deref()).await?;
-            Action::Close { note, cause, parts }
+            let words = Words::of(&app, &session, id).await?;
+            let cause = cause.map(|cause| words.cause(&cause)).transpose()?;
+            Action::Close { note, cause, parts: words.parts(parts.as_deref())? }
         }
         ActionRequest::ConfirmCause { cause, parts } => {
-            match found(&app, &session, id, Some(&cause), parts.as_deref()).await? {
-                (Some(cause), parts) => Action::ConfirmCause { cause, parts },
-                (None, _) => return Err(ApiError::not_found("cause")),
-            }
+            let words = Words::of(&app, &session, id).await?;
+            Action::ConfirmCause { cause: words.cause(&cause)?, parts: words.parts(parts.as_deref())? }
         }
         ActionRequest::Note { text } => Action::Note { text },
     };
@@ -268,22 +267,25 @@ fn actions(ticket: &desk::Ticket, has_catalogue: bool, role: UserRole) -> Vec<Ac
         .collect()
 }
 
-/// What had failed and which parts were used, in the words of the ticket's profile.
-async fn found(
-    app: &App,
-    session: &Session,
-    id: TicketId,
-    cause: Option<&CauseId>,
-    parts: Option<&[String]>,
-) -> Result<(Option<desk::Confirmed>, Option<Vec<Localised>>), ApiError> {
-    if cause.is_none() && parts.is_none() {
-        return Ok((None, None));
+/// The words of a ticket's profile for what had failed and for the parts that were used.
+struct Words {
+    directory: Arc<Directory>,
+    ticket: desk::Ticket,
+}
+
+impl Words {
+    async fn of(app: &App, session: &Session, id: TicketId) -> Result<Self, ApiError> {
+        let found = app.store().ticket(session.org(), id).await?.ok_or_else(|| ApiError::not_found("ticket"))?;
+        Ok(Self { directory: app.directory(), ticket: found.ticket })
     }
-    let found = app.store().ticket(session.org(), id).await?.ok_or_else(|| ApiError::not_found("ticket"))?;
-    let (directory, ticket) = (app.directory(), &found.ticket);
-    let cause = cause.map(|cause| preparation::confirmed(&directory, ticket, cause)).transpose()?;
-    let parts = parts.map(|parts| preparation::used(&directory, ticket, parts)).transpose()?;
-    Ok((cause, parts))
+
+    fn cause(&self, id: &CauseId) -> Result<desk::Confirmed, ApiError> {
+        preparation::confirmed(&self.directory, &self.ticket, id)
+    }
+
+    fn parts(&self, parts: Option<&[String]>) -> Result<Option<Vec<Localised>>, ApiError> {
+        parts.map(|parts| preparation::used(&self.directory, &self.ticket, parts)).transpose()
+    }
 }
 
 async fn detail(app: &App, session: &Session, id: TicketId) -> Result<TicketDetail, ApiError> {
