@@ -7,7 +7,7 @@
 //!                     └───────────── board, callbacks ◀── people ◀── deliver ◀──────────────────────┘
 //! ```
 
-use std::sync::Mutex;
+use std::sync::{Mutex, atomic::AtomicBool};
 
 use gateway::{Downlink, Inbound, Inlet};
 use store::{RejectSampler, Store};
@@ -93,8 +93,14 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
 
     // 3. Recorder: the journal's readings, events and rejects into the store.
     let samples = Mutex::new(RejectSampler::new(config.hub.rejects_per_minute));
-    let recorder =
-        Recorder { journal: journal.clone(), store: store.clone(), samples, directory, clock: clock.clone() };
+    let recorder = Recorder {
+        journal: journal.clone(),
+        store: store.clone(),
+        samples,
+        directory,
+        clock: clock.clone(),
+        away: AtomicBool::new(false),
+    };
     supervisor.add("recorder", recorder.run(stop()));
 
     // 4. Watch: rules and forecasts; alerts, tickets and owed messages in one transaction.

@@ -9,7 +9,11 @@
 mod stretch;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,7 +39,8 @@ const MAX_BATCH: usize = 3000;
 const MAX_STRETCH: usize = 64_000;
 /// How long readings may wait for more to share a transaction with, counted from the last one's beginning.
 const GATHER: Duration = Duration::from_millis(40);
-/// The longest wait between two tries while the database is away.
+/// The first and the longest wait between two tries while the database is away.
+const BACK_OFF: Duration = Duration::from_millis(100);
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
 
 /// What the recorder needs.
@@ -50,6 +55,8 @@ pub struct Recorder {
     pub directory: watch::Receiver<Arc<Directory>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Whether the database was away at the last try: said once, however many writers wait for it.
+    pub away: AtomicBool,
 }
 
 impl Recorder {
@@ -59,13 +66,9 @@ impl Recorder {
     /// If the journal itself cannot be read.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let head = self.journal.head(Lane::Telemetry).0;
-        let mut patience = Patience::new();
-        while let Err(failure) = self.store.resume_rejects(head).await {
-            if !patience.wait(&failure, &shutdown).await {
-                return Ok(());
-            }
+        if !self.insist(|| self.store.resume_rejects(head), &shutdown).await {
+            return Ok(());
         }
-        patience.ends();
         let [events, telemetry] = Lane::ALL.map(|lane| self.follow(lane, &shutdown));
         tokio::try_join!(events, telemetry).map(drop)
     }
@@ -145,47 +148,33 @@ impl Recorder {
         }
         // Once, not at every try: a reject that is written later is not another one.
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).choose(&mut batch.rejects);
-        let mut patience = Patience::new();
-        while let Err(failure) = self.store.record(&batch, self.clock.now()).await {
-            if !patience.wait(&failure, shutdown).await {
-                return false;
+        let written = self.insist(|| self.store.record(&batch, self.clock.now()), shutdown).await;
+        if written {
+            counter!("liftline_entries_recorded_total").increment(count);
+        }
+        written
+    }
+
+    /// Tries until it succeeds; false if the shutdown came first.
+    async fn insist<T, F>(&self, write: impl Fn() -> F, shutdown: &CancellationToken) -> bool
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut wait = BACK_OFF;
+        while let Err(failure) = write().await {
+            if !self.away.swap(true, Ordering::Relaxed) {
+                error!("readings wait in the journal until the database can be written: {failure}");
             }
+            counter!("liftline_recorder_failures_total").increment(1);
+            tokio::select! {
+                () = shutdown.cancelled() => return false,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = (wait * 2).min(MAX_BACK_OFF);
         }
-        patience.ends();
-        counter!("liftline_entries_recorded_total").increment(count);
-        true
-    }
-}
-
-/// How often and how long the database has been away.
-struct Patience {
-    wait: Duration,
-    failed: bool,
-}
-
-impl Patience {
-    fn new() -> Self {
-        Self { wait: Duration::from_millis(100), failed: false }
-    }
-
-    /// Waits before the next try; false if the shutdown came first.
-    async fn wait(&mut self, failure: &StoreError, shutdown: &CancellationToken) -> bool {
-        if !self.failed {
-            error!("readings wait in the journal until the database can be written: {failure}");
-        }
-        self.failed = true;
-        counter!("liftline_recorder_failures_total").increment(1);
-        tokio::select! {
-            () = shutdown.cancelled() => return false,
-            () = tokio::time::sleep(self.wait) => {}
-        }
-        self.wait = (self.wait * 2).min(MAX_BACK_OFF);
-        true
-    }
-
-    fn ends(&self) {
-        if self.failed {
+        if self.away.swap(false, Ordering::Relaxed) {
             info!("the database takes readings again; catching up");
         }
+        true
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -92,6 +92,7 @@ impl Core {
             samples: Mutex::new(RejectSampler::new(60)),
             directory: directory.subscribe(),
             clock: clock.clone(),
+            away: AtomicBool::new(false),
         };
         let (inbound, arrived) = mpsc::channel(1024);
         let (urgent, urgent_arrived) = mpsc::channel(1);

@@ -89,7 +89,7 @@ impl OwnOptions {
                 let (known, walked) = score(&store, &config.forecasts, profile, failures, horizon, &walk, now).await?;
                 let mut prefix = options.prefix.clone();
                 if prefix.is_empty() {
-                    prefix = format!("{}_{}_", profile.id, model::duration::format(horizon).replace(' ', "_"));
+                    prefix = format!("{}_{}_", profile.id, word(horizon));
                 }
                 println!("{}", RiskScorecard { prefix, ..walked.card });
                 if let Some(out) = &options.out {
@@ -105,12 +105,16 @@ impl OwnOptions {
     }
 }
 
+/// A horizon as a part of a name.
+fn word(horizon: Duration) -> String {
+    model::duration::format(horizon).replace(' ', "_")
+}
+
 /// The horizon in the name of a file, since each has its own.
 fn named(out: &std::path::Path, horizon: Duration) -> PathBuf {
     let stem = out.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    let within = model::duration::format(horizon).replace(' ', "_");
     let extension = out.extension().map_or_else(|| "csv".to_owned(), |text| text.to_string_lossy().into_owned());
-    out.with_file_name(format!("{stem}-{within}.{extension}"))
+    out.with_file_name(format!("{stem}-{}.{extension}", word(horizon)))
 }
 
 /// Walks through the nights: at every training only what was known then is loaded, as the nightly pass loads it; in between
