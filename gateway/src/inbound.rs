@@ -100,6 +100,21 @@ impl Ack {
     }
 }
 
+/// Says of many messages that they are safe. Every one is marked before a window hears of it, so that its next packet to the
+/// broker acknowledges them all.
+pub fn all_done(acks: impl IntoIterator<Item = Ack>) {
+    let mut slots = Vec::new();
+    for ack in acks {
+        match ack.0 {
+            Kind::Slot(slot) => {
+                slot.mark.set(Mark::DONE);
+                slots.push(slot);
+            }
+            Kind::None | Kind::Reply(_) => ack.done(),
+        }
+    }
+}
+
 /// What became of one message of a window.
 #[derive(Debug, Default)]
 pub(crate) struct Mark(AtomicU8);

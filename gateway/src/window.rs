@@ -82,6 +82,16 @@ mod tests {
         assert_eq!(ready(&mut window), [2, 3]);
     }
 
+    #[tokio::test]
+    async fn many_that_are_done_together_are_acknowledged_together() {
+        let mut window = Window::default();
+        let wake = window.wake();
+        let acks = [1, 2, 3].map(|token| window.admit(token));
+        crate::all_done(acks);
+        wake.notified().await;
+        assert_eq!(ready(&mut window), [1, 2, 3]);
+    }
+
     #[test]
     fn a_dropped_message_stops_the_window_once_it_is_the_oldest() {
         let mut window = Window::default();

@@ -7,10 +7,10 @@
 //!                     └───────────── board, callbacks ◀── people ◀── deliver ◀──────────────────────┘
 //! ```
 
-use std::sync::{Mutex, atomic::AtomicBool};
+use std::sync::Mutex;
 
 use gateway::{Downlink, Inbound, Inlet};
-use store::{RejectSampler, Store};
+use store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -92,15 +92,8 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     supervisor.add("intake", intake.run(stop()));
 
     // 3. Recorder: the journal's readings, events and rejects into the store.
-    let samples = Mutex::new(RejectSampler::new(config.hub.rejects_per_minute));
-    let recorder = Recorder {
-        journal: journal.clone(),
-        store: store.clone(),
-        samples,
-        directory,
-        clock: clock.clone(),
-        away: AtomicBool::new(false),
-    };
+    let rejects_per_minute = config.hub.rejects_per_minute;
+    let recorder = Recorder::new(journal.clone(), store.clone(), directory, clock.clone(), rejects_per_minute);
     supervisor.add("recorder", recorder.run(stop()));
 
     // 4. Watch: rules and forecasts; alerts, tickets and owed messages in one transaction.

@@ -6,12 +6,13 @@
 //! pages of ten thousand devices in turn, and a page that is written for one row costs as much as for ten. The cursor moves
 //! when all of a stretch is written; what a crash makes it write again changes nothing.
 
+mod heard;
 mod stretch;
 
 use std::{
     future::Future,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -29,6 +30,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use heard::Heard;
 use stretch::share_out;
 
 /// The name of its cursor.
@@ -43,23 +45,34 @@ const GATHER: Duration = Duration::from_millis(40);
 const BACK_OFF: Duration = Duration::from_millis(100);
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
 
-/// What the recorder needs.
+/// Writes what is in the journal into the store.
 pub struct Recorder {
-    /// What it reads.
-    pub journal: Journal,
-    /// What it writes.
-    pub store: Store,
+    journal: Journal,
+    store: Store,
+    directory: watch::Receiver<Arc<Directory>>,
+    clock: Arc<dyn Clock>,
     /// Which rejects are kept beside being counted.
-    pub samples: Mutex<RejectSampler>,
-    /// The profiles of devices.
-    pub directory: watch::Receiver<Arc<Directory>>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    samples: Mutex<RejectSampler>,
+    heard: Mutex<Heard>,
     /// Whether the database was away at the last try: said once, however many writers wait for it.
-    pub away: AtomicBool,
+    away: AtomicBool,
 }
 
 impl Recorder {
+    /// A recorder that goes on where the last one stopped, and knows the profiles of devices from the directory.
+    #[must_use]
+    pub fn new(
+        journal: Journal,
+        store: Store,
+        directory: watch::Receiver<Arc<Directory>>,
+        clock: Arc<dyn Clock>,
+        rejects_per_minute: u32,
+    ) -> Self {
+        let samples = Mutex::new(RejectSampler::new(rejects_per_minute));
+        let heard = Mutex::new(Heard::new(Instant::now()));
+        Self { journal, store, directory, clock, samples, heard, away: AtomicBool::new(false) }
+    }
+
     /// Follows the journal until the shutdown.
     ///
     /// # Errors
@@ -70,7 +83,12 @@ impl Recorder {
             return Ok(());
         }
         let [events, telemetry] = Lane::ALL.map(|lane| self.follow(lane, &shutdown));
-        tokio::try_join!(events, telemetry).map(drop)
+        tokio::try_join!(events, telemetry)?;
+        let last = RecorderBatch { seen: lock(&self.heard).rest(), ..RecorderBatch::default() };
+        if !last.seen.is_empty() {
+            self.insist(|| self.store.record(&last, self.clock.now()), &shutdown).await;
+        }
+        Ok(())
     }
 
     async fn follow(&self, lane: Lane, shutdown: &CancellationToken) -> anyhow::Result<()> {
@@ -80,9 +98,15 @@ impl Recorder {
             let began = Instant::now();
             let Some(read) = self.pass(lane, shutdown).await? else { return Ok(()) };
             if read == 0 {
+                let due = lock(&self.heard).due();
                 tokio::select! {
                     () = shutdown.cancelled() => return Ok(()),
                     _ = head.changed() => {}
+                    () = sleep_until(due.unwrap_or(began)), if due.is_some() => {
+                        if !self.write(&[], shutdown).await {
+                            return Ok(());
+                        }
+                    }
                 }
             } else if lane == Lane::Telemetry && read < MAX_BATCH {
                 // There is no backlog. Each transaction costs the same again, however little it holds.
@@ -147,7 +171,8 @@ impl Recorder {
             batch.push(offset.0, entry, &directory);
         }
         // Once, not at every try: a reject that is written later is not another one.
-        self.samples.lock().unwrap_or_else(PoisonError::into_inner).choose(&mut batch.rejects);
+        lock(&self.samples).choose(&mut batch.rejects);
+        batch.seen = lock(&self.heard).gather(batch.seen, Instant::now());
         let written = self.insist(|| self.store.record(&batch, self.clock.now()), shutdown).await;
         if written {
             counter!("liftline_entries_recorded_total").increment(count);
@@ -177,4 +202,9 @@ impl Recorder {
         }
         true
     }
+}
+
+/// Neither is held while anything can panic half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,6 +15,9 @@ use crate::{
 
 /// Room in the client's queue beside one acknowledgement for each message in flight.
 const QUEUE_ROOM: usize = 256;
+/// How many acknowledgements the library takes from its queue at once. Its default is one: then every acknowledgement costs a
+/// round through its event loop.
+const REQUESTS_AT_ONCE: usize = 256;
 
 /// What to acknowledge.
 pub(super) enum AckToken {
@@ -89,6 +92,7 @@ pub(super) fn open(config: &BrokerConfig) -> Result<(Client, EventLoop), Gateway
                 .set_socket_connector(|host, options| async move {
                     v5::default_socket_connect(host, options).await.map(Gathering::new)
                 })
+                .set_max_request_batch(REQUESTS_AT_ONCE)
                 .set_ack_mode(v5::AckMode::Manual);
             if let Some(username) = &config.username {
                 options.set_credentials(username, password);
@@ -109,6 +113,7 @@ pub(super) fn open(config: &BrokerConfig) -> Result<(Client, EventLoop), Gateway
                 .set_socket_connector(|host, options| async move {
                     v4::default_socket_connect(host, options).await.map(Gathering::new)
                 })
+                .set_max_request_batch(REQUESTS_AT_ONCE)
                 .set_ack_mode(v4::AckMode::Manual);
             if let Some(username) = &config.username {
                 options.set_credentials(username, password);

@@ -4,7 +4,7 @@
 //! acknowledging happen beside it. Messages that wait for the intake stand in a backlog that the broker itself
 //! bounds: it sends no more than the receive maximum (MQTT 5) or its in-flight limit (3.1.1) unacknowledged.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
@@ -37,6 +37,9 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a connection must have lasted for the pauses between attempts to start small again.
 const SETTLED: Duration = Duration::from_secs(30);
+
+/// How many packets in a row are taken from what the library has at hand.
+const IN_A_ROW: u32 = 64;
 
 /// What one connection is for.
 pub(super) struct Line<'a> {
@@ -71,6 +74,7 @@ impl Line<'_> {
             max_backlog,
             commands: FuturesUnordered::new(),
             connected: false,
+            received: metrics::counter!("liftline_messages_received_total", "way" => "broker"),
         };
         let mut attempt = 0;
         loop {
@@ -114,6 +118,8 @@ struct Session<'a> {
     max_backlog: usize,
     commands: FuturesUnordered<BoxFuture<'static, ()>>,
     connected: bool,
+    /// Counts messages.
+    received: metrics::Counter,
 }
 
 impl Session<'_> {
@@ -126,27 +132,34 @@ impl Session<'_> {
         shutdown: &CancellationToken,
     ) -> End {
         let mut downlinks_open = true;
+        let wake = self.window.wake();
+        let mut in_a_row = 0;
         loop {
-            let wake = self.window.wake();
             let poll = event_loop.poll();
             tokio::pin!(poll);
+            // Most often the library has read more than one packet. The rest of this loop has its turn after some of them.
+            let at_hand = if in_a_row < IN_A_ROW { futures::poll!(&mut poll) } else { Poll::Pending };
+            in_a_row = if at_hand.is_ready() { in_a_row + 1 } else { 0 };
             // The poll is never cancelled while the connection lives: it is kept across the other arms.
-            let happened = loop {
-                tokio::select! {
-                    () = shutdown.cancelled() => return End::Shutdown,
-                    happened = &mut poll => break happened,
-                    () = wake.notified() => if let Some(end) = self.acknowledge() { return end },
-                    room = room(&self.backlog, out), if !self.backlog.is_empty() => match (room, self.backlog.pop_front()) {
-                        (Ok(room), Some(inbound)) => room.send(inbound),
-                        (Ok(_), None) => {}
-                        (Err(_), _) => return End::IntakeGone,
-                    },
-                    downlink = downlinks.recv(), if downlinks_open && self.commands.len() < MAX_COMMANDS => match downlink {
-                        Some(downlink) => self.send(downlink),
-                        None => downlinks_open = false,
-                    },
-                    Some(()) = self.commands.next(), if !self.commands.is_empty() => {}
-                }
+            let happened = match at_hand {
+                Poll::Ready(happened) => happened,
+                Poll::Pending => loop {
+                    tokio::select! {
+                        () = shutdown.cancelled() => return End::Shutdown,
+                        happened = &mut poll => break happened,
+                        () = wake.notified() => if let Some(end) = self.acknowledge() { return end },
+                        room = room(&self.backlog, out), if !self.backlog.is_empty() => match (room, self.backlog.pop_front()) {
+                            (Ok(room), Some(inbound)) => room.send(inbound),
+                            (Ok(_), None) => {}
+                            (Err(_), _) => return End::IntakeGone,
+                        },
+                        downlink = downlinks.recv(), if downlinks_open && self.commands.len() < MAX_COMMANDS => match downlink {
+                            Some(downlink) => self.send(downlink),
+                            None => downlinks_open = false,
+                        },
+                        Some(()) = self.commands.next(), if !self.commands.is_empty() => {}
+                    }
+                },
             };
             match happened {
                 Ok(Happened::Connected { session_present }) => self.connected(session_present),
@@ -195,7 +208,7 @@ impl Session<'_> {
 
     fn received(&mut self, delivery: Delivery, out: &Inlet) -> Option<End> {
         let Delivery { topic, payload, retained, token } = delivery;
-        metrics::counter!("liftline_messages_received_total", "way" => "broker").increment(1);
+        self.received.increment(1);
         let ack = match token {
             Some(token) => self.window.admit(token),
             None if self.backlog.len() >= self.max_backlog => {

@@ -1,10 +1,6 @@
 //! The hub's own parts, driven step by step: intake, journal, watch, recorder, store, timers.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
@@ -19,7 +15,7 @@ use hub::{
 };
 use journal::{Journal, JournalConfig};
 use model::{Clock, Directory, Lane, ManualClock};
-use store::{DeskSettings, RejectSampler, Store, StoreConfig};
+use store::{DeskSettings, Store, StoreConfig};
 use tempfile::TempDir;
 use tokio::{
     sync::{mpsc, watch},
@@ -86,14 +82,7 @@ impl Core {
             profiles: profiles.to_vec(),
             emergency: None,
         };
-        let recorder = Recorder {
-            journal: journal.clone(),
-            store: store.clone(),
-            samples: Mutex::new(RejectSampler::new(60)),
-            directory: directory.subscribe(),
-            clock: clock.clone(),
-            away: AtomicBool::new(false),
-        };
+        let recorder = Recorder::new(journal.clone(), store.clone(), directory.subscribe(), clock.clone(), 60);
         let (inbound, arrived) = mpsc::channel(1024);
         let (urgent, urgent_arrived) = mpsc::channel(1);
         let stop = CancellationToken::new();
