@@ -138,7 +138,8 @@ pub async fn load(
         }
     }
     let blind = store.times_down(after, now, DOWN).await?;
-    let history = History { blind, ..History::of(fleet, &begun, incidents, means) };
+    let mut history = History::of(fleet, &begun, incidents, means);
+    history.blind = blind;
     Ok(Known { history, devices, until })
 }
 

@@ -63,13 +63,12 @@ pub struct Revision {
     pub past: Vec<Happening>,
 }
 
-/// How units fared, as it became known.
+/// How units fared.
 #[derive(Debug, Clone, Copy)]
 pub struct Course<'a> {
-    /// Their changes of state, in order of time.
+    /// Their changes of state as they became known, in order of time. A unit's happenings after a [`Revision`] go on from the
+    /// past that it tells.
     pub happenings: &'a [Happening],
-    /// What turned out to be wrong, in order of time. A unit's happenings after one go on from the past that it tells.
-    pub revisions: &'a [Revision],
     /// When each unit failed, as it is known in the end; in order of time.
     pub failures: &'a [Vec<Timestamp>],
 }

@@ -1,5 +1,7 @@
 //! A hub's own history: what its store tells of units, and the samples that failure models learn and forecast from.
 
+use std::collections::HashMap;
+
 use model::Timestamp;
 
 use super::{Course, Fleet, Happening, HistoryError, Means, Revision, State, columns::Feature};
@@ -29,8 +31,6 @@ pub struct History {
     pub fleet: Fleet,
     /// Their changes of state, in order of time.
     pub happenings: Vec<Happening>,
-    /// Where it turned out that a unit's past had been otherwise, in order of time.
-    pub revisions: Vec<Revision>,
     /// When each unit failed, in order of time; false alarms are left out.
     pub failures: Vec<Vec<Timestamp>>,
     /// The false alarms of each unit.
@@ -39,6 +39,17 @@ pub struct History {
     pub means: Means,
     /// When nobody was watching, in order of time: what came of units then teaches nothing and is not scored.
     pub blind: Vec<(Timestamp, Timestamp)>,
+    /// When false alarms were found, in order of time, and on which unit.
+    found: Vec<(Timestamp, usize)>,
+    /// What is told of the units that had some.
+    told: HashMap<usize, Told>,
+}
+
+/// What is told of a unit, true or not.
+#[derive(Debug, Clone)]
+struct Told {
+    begun: Timestamp,
+    incidents: Vec<Incident>,
 }
 
 impl History {
@@ -47,22 +58,40 @@ impl History {
     pub fn of(fleet: Fleet, begun: &[Timestamp], mut incidents: Vec<Incident>, means: Means) -> Self {
         incidents.sort_unstable();
         incidents.dedup();
-        let (mut happenings, mut revisions) = (Vec::with_capacity(begun.len() + incidents.len() * 2), Vec::new());
+        let mut happenings = Vec::with_capacity(begun.len() + incidents.len() * 2);
         let (mut failures, mut false_alarms) = (Vec::new(), Vec::new());
+        let (mut found, mut told) = (Vec::new(), HashMap::new());
         let mut rest = incidents.as_slice();
         for (unit, begun) in begun.iter().enumerate() {
             let own;
             (own, rest) = rest.split_at(rest.partition_point(|incident| incident.unit <= unit));
-            let last = unit_course(unit, *begun, own, &mut happenings, &mut revisions);
-            failures.push(failed(&last));
+            let mut own_found: Vec<Timestamp> = own.iter().filter_map(|incident| incident.false_alarm).collect();
+            own_found.sort_unstable();
+            own_found.dedup();
+            failures.push(failed(&unit_course(unit, *begun, own, &own_found, &mut happenings)));
+            if !own_found.is_empty() {
+                told.insert(unit, Told { begun: *begun, incidents: own.to_vec() });
+                found.extend(own_found.into_iter().map(|at| (at, unit)));
+            }
             let alarm = |incident: &Incident| {
                 Some(FalseAlarm { from: incident.from, found: incident.false_alarm.filter(|_| incident.failure)? })
             };
             false_alarms.push(own.iter().filter_map(alarm).collect());
         }
         happenings.sort_by_key(|happening| happening.at);
-        revisions.sort_by_key(|revision| revision.at);
-        Self { fleet, happenings, revisions, failures, false_alarms, means, blind: Vec::new() }
+        found.sort_unstable();
+        Self { fleet, happenings, failures, false_alarms, means, blind: Vec::new(), found, told }
+    }
+
+    /// Where it turned out that a unit's past had been otherwise, in order of time. Each past is worked out when it is asked
+    /// for: all of them at once would take much memory.
+    fn revisions(&self) -> impl Iterator<Item = Revision> {
+        self.found.iter().filter_map(|(at, unit)| {
+            let Told { begun, incidents } = self.told.get(unit)?;
+            let mut past = unit_happenings(*unit, *begun, &known(incidents, *at));
+            past.truncate(past.partition_point(|happening| happening.at <= *at));
+            Some(Revision { unit: *unit, at: *at, past })
+        })
     }
 
     /// Every unit that can be scored at each of the moments, with its features as they were known then.
@@ -81,8 +110,9 @@ impl History {
     pub fn samples_of(&self, moments: &[Timestamp], one_in: usize) -> Result<Samples, HistoryError> {
         let one_in = one_in.max(1);
         let takes = |moment: usize, unit: usize| moment + 1 == moments.len() || (unit + moment).is_multiple_of(one_in);
-        let course = Course { happenings: &self.happenings, revisions: &self.revisions, failures: &self.failures };
-        let mut samples = Samples::walk_with(self.fleet.clone(), &course, self.means.iter(), moments, takes)?;
+        let course = Course { happenings: &self.happenings, failures: &self.failures };
+        let (fleet, means) = (self.fleet.clone(), self.means.iter());
+        let mut samples = Samples::walk_with(fleet, course, self.revisions(), means, moments, takes)?;
         samples.set_blind(&self.blind);
         samples.false_alarms.clone_from(&self.false_alarms);
         Ok(samples)
@@ -101,32 +131,27 @@ fn failed(happenings: &[Happening]) -> Vec<Timestamp> {
     happenings.iter().filter(new).map(|happening| happening.at).collect()
 }
 
-/// Turns a unit's incidents into changes of state as they were known at each time: when the hub learns of a false alarm, a
-/// revision tells the unit's past anew, without it. Returns them as they are known in the end.
+/// The incidents that count at a time: those of which it was not found by then that they were none.
+fn known(incidents: &[Incident], at: Timestamp) -> Vec<Incident> {
+    incidents.iter().filter(|incident| incident.false_alarm.is_none_or(|found| found > at)).copied().collect()
+}
+
+/// Turns a unit's incidents into changes of state as they were known at each time: from when a false alarm was found, the
+/// course goes on without it. Returns them as they are known in the end.
 fn unit_course(
     unit: usize,
     begun: Timestamp,
     own: &[Incident],
+    found: &[Timestamp],
     happenings: &mut Vec<Happening>,
-    revisions: &mut Vec<Revision>,
 ) -> Vec<Happening> {
-    let mut found: Vec<Timestamp> = own.iter().filter_map(|incident| incident.false_alarm).collect();
-    found.sort_unstable();
-    found.dedup();
-    let mut course = unit_happenings(unit, begun, own);
-    if found.is_empty() {
-        happenings.extend_from_slice(&course);
-        return course;
-    }
-    let before = |course: &[Happening], at: Timestamp| course.partition_point(|happening| happening.at < at);
-    let mut told = 0;
-    for at in &found {
-        happenings.extend_from_slice(&course[told..before(&course, *at).max(told)]);
-        let known = |incident: &&Incident| incident.false_alarm.is_none_or(|found| found > *at);
-        let known: Vec<Incident> = own.iter().filter(known).copied().collect();
-        course = unit_happenings(unit, begun, &known);
+    let (mut course, mut told) = (unit_happenings(unit, begun, own), 0);
+    for at in found {
+        let before = course.partition_point(|happening| happening.at < *at);
+        happenings.extend_from_slice(&course[told..before.max(told)]);
+        course = unit_happenings(unit, begun, &known(own, *at));
+        // What lies before is told by the revision.
         told = course.partition_point(|happening| happening.at <= *at);
-        revisions.push(Revision { unit, at: *at, past: course[..told].to_vec() });
     }
     happenings.extend_from_slice(&course[told..]);
     course
@@ -325,8 +350,9 @@ mod tests {
             told,
             ["0 0 up", "0 10 fails 1", "0 20 down 10", "0 40 fails 1", "0 41 up", "0 41 fails 10", "0 44 up"]
         );
-        let past = |n: usize| history.revisions[n].past.iter().map(line).collect::<Vec<_>>();
-        assert_eq!(history.revisions.iter().map(|revision| revision.at).collect::<Vec<_>>(), [t(30), t(50)]);
+        let revisions: Vec<Revision> = history.revisions().collect();
+        let past = |n: usize| revisions[n].past.iter().map(line).collect::<Vec<_>>();
+        assert_eq!(revisions.iter().map(|revision| revision.at).collect::<Vec<_>>(), [t(30), t(50)]);
         assert_eq!(past(0), ["0 0 up", "0 20 fails 10", "0 22 up"]);
         assert_eq!(past(1), ["0 0 up", "0 20 fails 10", "0 22 up", "0 40 fails 1", "0 41 up"]);
         assert_eq!(history.failures, [[t(20), t(40)]]);

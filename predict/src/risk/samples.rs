@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::Timestamp;
 
 use crate::{
-    history::{Course, Feature, Fleet, Happening, HistoryError, Measurement, State},
+    history::{Course, Feature, Fleet, Happening, HistoryError, Measurement, Revision, State},
     learn::Table,
 };
 
@@ -78,8 +78,8 @@ impl Samples {
                 own.push(happening.at);
             }
         }
-        let course = Course { happenings, revisions: &[], failures: &failures };
-        Self::walk_with(fleet, &course, std::iter::empty(), moments, |_, _| true)
+        let course = Course { happenings, failures: &failures };
+        Self::walk_with(fleet, course, std::iter::empty(), std::iter::empty(), moments, |_, _| true)
     }
 
     /// The same, with what turned out to be wrong and daily means of channels, in order of time as well; of each moment, by its
@@ -89,7 +89,8 @@ impl Samples {
     /// As [`Samples::walk`].
     pub fn walk_with(
         mut fleet: Fleet,
-        course: &Course<'_>,
+        course: Course<'_>,
+        revisions: impl Iterator<Item = Revision>,
         measurements: impl Iterator<Item = Measurement>,
         moments: &[Timestamp],
         takes: impl Fn(usize, usize) -> bool,
@@ -99,7 +100,7 @@ impl Samples {
         let mut table = Table::new(features.len());
         let mut rows = Vec::new();
         let mut coming = course.happenings.iter().peekable();
-        let mut revised = course.revisions.iter().peekable();
+        let mut revised = revisions.peekable();
         let mut measured = measurements.peekable();
         for (n, now) in moments.iter().enumerate() {
             if let Some(latest) = n.checked_sub(1).map(|before| moments[before]).filter(|latest| latest >= now) {
@@ -113,7 +114,7 @@ impl Samples {
                 if let Some(measured) = measured.next_if(due) {
                     fleet.measure(&measured)?;
                 } else if let Some(revision) = revised.next_if(|revision| Some(revision.at) == next) {
-                    fleet.revise(revision)?;
+                    fleet.revise(&revision)?;
                 } else if let Some(happening) = coming.next_if(|happening| happening.at <= *now) {
                     fleet.observe(happening)?;
                 } else {
