@@ -46,8 +46,10 @@ impl Draft<'_> {
             match action {
                 // It may have closed itself while they wrote what had failed. A second press is what they wanted.
                 Action::Close { cause, parts, .. } => {
+                    // If nothing was found, there are no parts to say.
+                    let nothing = self.ticket.cause.as_ref().is_some_and(Confirmed::is_nothing);
                     let cause = cause.as_ref().filter(|_| self.ticket.cause.is_none());
-                    let parts = parts.as_deref().filter(|_| self.ticket.parts.is_none());
+                    let parts = parts.as_deref().filter(|_| self.ticket.parts.is_none() && !nothing);
                     return self.found(actor, cause, parts);
                 }
                 Action::ConfirmCause { cause, parts } => return self.found(actor, Some(cause), parts.as_deref()),
@@ -96,6 +98,10 @@ impl Draft<'_> {
             }
             Action::Close { note, cause, parts } => {
                 self.finish_case(actor, note.as_deref(), cause.as_ref(), parts.as_deref())?;
+            }
+            // It would read as if there were no need to go on.
+            Action::ConfirmCause { cause, .. } if cause.is_nothing() => {
+                return Err(TransitionError::NothingFoundYet { number: self.ticket.number });
             }
             Action::ConfirmCause { cause, parts } => self.found(actor, Some(cause), parts.as_deref())?,
             Action::Note { .. } => {} // Handled above: anybody may write one.
@@ -311,7 +317,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Notes what had failed and which parts the repair took, as far as they say so.
+    /// Notes what had failed, or that nothing had, and which parts the repair took, as far as they say so. It changes
+    /// nothing else of the ticket.
     fn found(
         &mut self,
         actor: &Actor,
@@ -327,7 +334,14 @@ impl Draft<'_> {
             self.ticket.cause = Some(cause.clone());
             self.log(actor, What::CauseConfirmed { cause: cause.clone() });
         }
-        let parts = parts.map(parts::checked).transpose()?;
+        let mut parts = parts.map(parts::checked).transpose()?;
+        if self.ticket.cause.as_ref().is_some_and(Confirmed::is_nothing) {
+            // There was no repair. Parts that were named before belonged to what was said then.
+            if parts.take().is_some_and(|parts| !parts.is_empty()) {
+                return Err(TransitionError::PartsForNothing);
+            }
+            self.ticket.parts = None;
+        }
         if let Some(parts) = parts
             && self.ticket.parts.as_ref() != Some(&parts)
         {

@@ -23,6 +23,39 @@ pub struct Confirmed {
     pub name: Localised,
 }
 
+impl Confirmed {
+    /// Nothing was wrong: a false alarm. It stands where a cause would, and can be corrected like one.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            id: CauseId::nothing_found(),
+            name: Localised::new("Nothing found: a false alarm", "未发现故障（误报）"),
+        }
+    }
+
+    /// Whether nothing was wrong.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.id.is_nothing_found()
+    }
+}
+
+/// How often nothing was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FalseAlarms {
+    /// On so many tickets.
+    pub count: u32,
+    /// Of so many of which somebody said what was found, if only that nothing was.
+    pub told: u32,
+}
+
+/// How often nothing was found on closed tickets, by what was confirmed on them; `None`: never.
+#[must_use]
+pub fn false_alarms(confirmed: &[(CauseId, u32)]) -> Option<FalseAlarms> {
+    let count = confirmed.iter().filter(|(id, _)| id.is_nothing_found()).map(|(_, count)| count).sum();
+    (count > 0).then(|| FalseAlarms { count, told: confirmed.iter().map(|(_, count)| count).sum() })
+}
+
 /// A cause and how probable it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranked<'a> {
@@ -58,7 +91,8 @@ pub struct Preparation<'a> {
 /// The probability of cause *i* is the mean of the Dirichlet posterior, `(w_i + n_i) / Σ (w + n)`: `w` is the
 /// catalogue's weight, `n` how often the cause was confirmed on closed tickets of the same profile and rule. A cause that
 /// was confirmed though the catalogue does not name it for this rule has weight 0. Causes of equal probability keep the
-/// catalogue's order.
+/// catalogue's order. False alarms do not count: the ranking is for the case that something is wrong, and how often it was
+/// not is told beside it ([`false_alarms`]).
 #[must_use]
 pub fn rank<'a>(
     profile: &'a Profile,
@@ -231,6 +265,21 @@ mod tests {
             &[("mains", 10), ("unheard_of", 99)],
             &[("mains", 0.5, true), ("dirt", 0.25, true), ("rollers", 0.15, true), ("motor", 0.1, false)],
         );
+    }
+
+    #[test]
+    fn false_alarms_are_counted_beside_the_ranking_and_do_not_thin_it() {
+        check(
+            &[("motor", 1), ("nothing_found", 30)],
+            &[("dirt", 0.455, true), ("rollers", 0.273, true), ("motor", 0.273, true)],
+        );
+        let counted = |confirmed: &[(&str, u32)]| {
+            let confirmed: Vec<_> = confirmed.iter().map(|(name, count)| (id(name), *count)).collect();
+            false_alarms(&confirmed).map(|found| (found.count, found.told))
+        };
+        assert_eq!(counted(&[("motor", 6), ("nothing_found", 3), ("unheard_of", 1)]), Some((3, 10)));
+        assert_eq!(counted(&[("motor", 6)]), None);
+        assert_eq!(counted(&[]), None);
     }
 
     #[test]

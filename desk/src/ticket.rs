@@ -113,7 +113,7 @@ pub struct Ticket {
     /// Nobody answered: when people are called again.
     #[serde(default)]
     pub repeat_at: Option<Timestamp>,
-    /// What was found to have failed.
+    /// What was found: what had failed, or that nothing had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Confirmed>,
     /// The parts that its repair took; `None`: nobody said.
@@ -386,7 +386,7 @@ pub enum Action {
     Close {
         /// What was found and done; required while alerts are still open.
         note: Option<String>,
-        /// What was found to have failed, from the profile's catalogue.
+        /// What was found to have failed, from the profile's catalogue, or [`Confirmed::nothing`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<Confirmed>,
         /// The parts that were used, none if it is empty; `None`: they do not say.
@@ -395,7 +395,7 @@ pub enum Action {
     },
     /// Say what had failed: also when the ticket has closed itself since, and again when it was something else.
     ConfirmCause {
-        /// What, from the profile's catalogue.
+        /// What, from the profile's catalogue; of a closed ticket also [`Confirmed::nothing`].
         cause: Confirmed,
         /// The parts that were used, none if it is empty; `None`: they do not say, and what was said before stays.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -582,7 +582,7 @@ pub enum What {
         /// Who.
         affected: AffectedId,
     },
-    /// Somebody said what had failed.
+    /// Somebody said what had failed, or that nothing had.
     CauseConfirmed {
         /// What.
         cause: Confirmed,

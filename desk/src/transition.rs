@@ -58,6 +58,15 @@ pub enum TransitionError {
         /// How many there are.
         parts: usize,
     },
+    /// Parts were named of a ticket of which nothing was found.
+    #[error("parts were named though nothing was found; name what had failed, or leave the parts out")]
+    PartsForNothing,
+    /// Nothing was found, as somebody says of a ticket that is worked on.
+    #[error("ticket {number} is still open; that nothing was found is said when it is closed, or later")]
+    NothingFoundYet {
+        /// The ticket's number.
+        number: u64,
+    },
     /// A note without text.
     #[error("the note is empty; write something")]
     NoteEmpty,

@@ -204,6 +204,23 @@ name_ids! {
     RunbookId = "runbook id", max 64, "lower-case letters, digits, _ and -", |c| is_identifier(c) || c == '-';
 }
 
+impl CauseId {
+    /// What stands in the place of a cause when nothing was wrong: no profile has a cause of this name.
+    pub const NOTHING_FOUND: &str = "nothing_found";
+
+    /// The answer that nothing was wrong.
+    #[must_use]
+    pub fn nothing_found() -> Self {
+        Self(Self::NOTHING_FOUND.into())
+    }
+
+    /// Whether it is the answer that nothing was wrong.
+    #[must_use]
+    pub fn is_nothing_found(&self) -> bool {
+        &*self.0 == Self::NOTHING_FOUND
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,7 @@ mod means;
 mod unit;
 
 pub use columns::{Feature, Shape};
-pub use fleet::{Fleet, Happening, HistoryError, Known, Measurement, Schema, UnitInfo};
+pub use fleet::{Course, Fleet, Happening, HistoryError, Known, Measurement, Revision, Schema, UnitInfo};
 pub use incidents::{History, Incident};
 pub use means::Means;
 pub use unit::{RECENT, SEEN_DAYS, State};

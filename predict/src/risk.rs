@@ -15,6 +15,6 @@ pub use artefact::{ArtefactError, FORMAT};
 pub use contest::{Contest, DRIFT_DAYS, Drift, Score, Verdict, corrected, spans};
 pub use model::{Chosen, Judgement, RiskModel, Split, TrainError, TrainOptions};
 pub use naive::naive_share;
-pub use samples::{Sample, Samples, longest_silence};
+pub use samples::{FalseAlarm, Sample, Samples, longest_silence};
 pub use scorecard::{CalibrationRow, Card, Figures, Forecast, Interval, RiskScorecard, alert_top_share, calibration};
 pub use stated::{NoScore, Stated};

@@ -323,7 +323,7 @@ impl<'a> Work<'a> {
             // At once: the next ticket of the group can be opened only when this one is closed in the database.
             self.unwritten.remove(&after.id);
             self.update(stored_version, &after).await?;
-            repairs::note(&mut self.tx, &after).await?;
+            repairs::note(&mut self.tx, &after, self.now).await?;
             self.groups.insert(after.group_key.clone(), None);
             execute!(&mut self.tx, "freeing reply codes", FREE_CODES, after.id.0)?;
         }

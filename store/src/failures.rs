@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use model::{ChannelId, Device, DeviceId, ProfileId, RuleId, TicketKind, Timestamp, profile::Failures};
+use model::{CauseId, ChannelId, Device, DeviceId, ProfileId, RuleId, TicketKind, Timestamp, profile::Failures};
 
 use crate::{
     Result, Store,
@@ -17,18 +17,21 @@ statements! {
     UNITS = both("
         SELECT id, org, site, profile, name, plate, created_at FROM devices
         WHERE profile = $1 AND created_at <= $2 ORDER BY id");
-    // Alerts of a version that did not keep when it learnt of them are taken as known at once.
+    // Alerts of a version that did not keep when it learnt of them are taken as known at once. With when it was said of
+    // their tickets that nothing was found.
     ALERTS = both("
-        SELECT a.device, coalesce(a.raised_known_at, a.raised_at), coalesce(a.cleared_known_at, a.cleared_at), a.withdrawn
-        FROM alerts a JOIN devices d ON d.id = a.device
+        SELECT a.device, coalesce(a.raised_known_at, a.raised_at), coalesce(a.cleared_known_at, a.cleared_at), a.withdrawn,
+            r.said_at
+        FROM alerts a JOIN devices d ON d.id = a.device LEFT JOIN repairs r ON r.ticket = a.ticket AND r.cause = $4
         WHERE a.rule = $2 AND d.profile = $1 AND coalesce(a.raised_known_at, a.raised_at) <= $3");
-    // With when its last alert was withdrawn, if all of them were.
+    // With when its last alert was withdrawn, if all of them were, and when it was said that nothing was found.
     TICKETS = both("
         SELECT t.device, t.kind, t.opened_at, t.closed_at,
             (SELECT CASE WHEN count(*) = count(CASE WHEN a.withdrawn THEN 1 END)
                     THEN max(coalesce(a.cleared_known_at, a.cleared_at)) END
-                FROM alerts a WHERE a.ticket = t.id)
-        FROM tickets t JOIN devices d ON d.id = t.device
+                FROM alerts a WHERE a.ticket = t.id),
+            r.said_at
+        FROM tickets t JOIN devices d ON d.id = t.device LEFT JOIN repairs r ON r.ticket = t.id AND r.cause = $3
         WHERE d.profile = $1 AND t.opened_at <= $2");
     EVENTS = both("
         SELECT e.device, e.received_at FROM device_events e JOIN devices d ON d.id = e.device
@@ -56,7 +59,7 @@ pub enum IncidentKind {
     Event(String),
     /// A ticket of this kind was open.
     Ticket(TicketKind),
-    /// A ticket was closed that is no failure: somebody saw to the unit.
+    /// A ticket was closed that is no failure, or turned out to be none: somebody saw to the unit.
     Visit,
 }
 
@@ -73,6 +76,8 @@ pub struct StoredIncident {
     pub to: Option<Timestamp>,
     /// When the hub learnt that there had been nothing: an earlier message, which came later, showed it.
     pub withdrawn: Option<Timestamp>,
+    /// When somebody said that nothing was found: it was a false alarm.
+    pub false_alarm: Option<Timestamp>,
 }
 
 /// What is known of the units of one profile up to a moment.
@@ -95,8 +100,10 @@ pub struct ChannelDay {
     pub mean: f64,
 }
 
-/// Device, kind, opened, closed, withdrawn.
-type TicketRow = (String, String, DbTime, Option<DbTime>, Option<DbTime>);
+/// Device, from, to, whether it was withdrawn, when nothing was found.
+type AlertRow = (String, DbTime, Option<DbTime>, bool, Option<DbTime>);
+/// Device, kind, opened, closed, withdrawn, when nothing was found.
+type TicketRow = (String, String, DbTime, Option<DbTime>, Option<DbTime>, Option<DbTime>);
 type UnitRow = (String, uuid::Uuid, uuid::Uuid, String, String, Option<String>, DbTime);
 
 fn device_id(text: &str) -> Result<DeviceId> {
@@ -137,27 +144,41 @@ impl Store {
         let units = self.profile_units(profile, until).await?;
         let mut incidents = Vec::new();
         for rule in &failures.rules {
-            let rows: Vec<(String, DbTime, Option<DbTime>, bool)> =
-                fetch_all!(read, what, ALERTS, profile.as_str(), rule.as_str(), at(until))?;
-            for (device, from, to, withdrawn) in rows {
+            let (profile, rule_id) = (profile.as_str(), rule.as_str());
+            let rows: Vec<AlertRow> =
+                fetch_all!(read, what, ALERTS, profile, rule_id, at(until), CauseId::NOTHING_FOUND)?;
+            for (device, from, to, withdrawn, found) in rows {
                 let (device, kind, to) = (device_id(&device)?, IncidentKind::Rule(rule.clone()), within(to, until));
-                let withdrawn = to.filter(|_| withdrawn);
-                incidents.push(StoredIncident { device, kind, from: from.into(), to, withdrawn });
+                let (withdrawn, false_alarm) = (to.filter(|_| withdrawn), within(found, until));
+                incidents.push(StoredIncident { device, kind, from: from.into(), to, withdrawn, false_alarm });
             }
         }
-        let rows: Vec<TicketRow> = fetch_all!(read, what, TICKETS, profile.as_str(), at(until))?;
-        for (device, kind, opened, closed, withdrawn) in rows {
+        let rows: Vec<TicketRow> =
+            fetch_all!(read, what, TICKETS, profile.as_str(), at(until), CauseId::NOTHING_FOUND)?;
+        for (device, kind, opened, closed, withdrawn, found) in rows {
             let (device, kind) = (device_id(&device)?, from_code::<TicketKind>("ticket kind", &kind)?);
-            let (closed, withdrawn) = (within(closed, until), within(withdrawn, until));
-            if failures.tickets.contains(&kind) {
-                let kind = IncidentKind::Ticket(kind);
-                incidents.push(StoredIncident { device, kind, from: opened.into(), to: closed, withdrawn });
-            } else if let Some(closed) = closed
-                && withdrawn.is_none_or(|withdrawn| withdrawn > closed)
+            let (closed, withdrawn, false_alarm) =
+                (within(closed, until), within(withdrawn, until), within(found, until));
+            let is_failure = failures.tickets.contains(&kind);
+            if is_failure {
+                let (device, kind) = (device.clone(), IncidentKind::Ticket(kind));
+                incidents.push(StoredIncident {
+                    device,
+                    kind,
+                    from: opened.into(),
+                    to: closed,
+                    withdrawn,
+                    false_alarm,
+                });
+            }
+            // That it was a visit is known when it is known to be no failure. A ticket that closed because there had been
+            // nothing, as its device says, sent nobody.
+            let visited = if is_failure { false_alarm } else { closed };
+            if let Some(visited) = visited
+                && withdrawn.is_none_or(|withdrawn| withdrawn > visited)
             {
-                // A ticket that closed because there had been nothing sent nobody.
-                let (kind, to) = (IncidentKind::Visit, Some(closed));
-                incidents.push(StoredIncident { device, kind, from: closed, to, withdrawn: None });
+                let (kind, to) = (IncidentKind::Visit, Some(visited));
+                incidents.push(StoredIncident { device, kind, from: visited, to, withdrawn: None, false_alarm: None });
             }
         }
         self.event_incidents(profile, failures, until, &mut incidents).await?;
@@ -193,7 +214,8 @@ impl Store {
                     own.get(own.partition_point(|end| *end < from)).copied()
                 };
                 let kind = IncidentKind::Event(code.clone());
-                incidents.push(StoredIncident { device: device_id(&device)?, kind, from, to, withdrawn: None });
+                let device = device_id(&device)?;
+                incidents.push(StoredIncident { device, kind, from, to, withdrawn: None, false_alarm: None });
             }
         }
         Ok(())

@@ -55,6 +55,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../migrations/postgres/0008_site_tickets.sql"),
         include_str!("../migrations/sqlite/0008_site_tickets.sql"),
     ),
+    (
+        9,
+        "false_alarms",
+        include_str!("../migrations/postgres/0009_false_alarms.sql"),
+        include_str!("../migrations/sqlite/0009_false_alarms.sql"),
+    ),
 ];
 
 fn migrator(text: fn(&'static (i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {

@@ -1,4 +1,4 @@
-//! What was learnt of tickets when they were closed: what had failed, and how long it was out.
+//! What was learnt of tickets when they were closed: what had failed or that nothing had, and how long it was out.
 
 use std::time::Duration;
 
@@ -15,9 +15,10 @@ const MAX_USED: i64 = 2_000;
 
 statements! {
     INSERT = both("
-        INSERT INTO repairs (ticket, org, profile, rule, kind, cause, opened_at, restored_at, closed_at, parts_told)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-        ON CONFLICT (ticket) DO UPDATE SET cause = excluded.cause, parts_told = excluded.parts_told");
+        INSERT INTO repairs (ticket, org, profile, rule, kind, cause, opened_at, restored_at, closed_at, parts_told, said_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        ON CONFLICT (ticket) DO UPDATE SET cause = excluded.cause, parts_told = excluded.parts_told,
+            said_at = CASE WHEN repairs.cause = excluded.cause THEN repairs.said_at ELSE excluded.said_at END");
     FORGET_PARTS = both("DELETE FROM repair_parts WHERE ticket = $1");
     PART = both("INSERT INTO repair_parts (ticket, part) VALUES ($1, $2) ON CONFLICT DO NOTHING");
     TOLD = both("
@@ -32,11 +33,12 @@ statements! {
         WHERE org = $1 AND profile = $2 AND rule = $3 AND cause IS NOT NULL GROUP BY cause ORDER BY cause");
     OUT = both("
         SELECT opened_at, restored_at FROM repairs
-        WHERE org = $1 AND profile = $2 AND kind = $3 AND restored_at IS NOT NULL ORDER BY closed_at DESC LIMIT $4");
+        WHERE org = $1 AND profile = $2 AND kind = $3 AND restored_at IS NOT NULL AND (cause IS NULL OR cause <> $5)
+        ORDER BY closed_at DESC LIMIT $4");
 }
 
-/// Notes what was learnt of a closed ticket. Its cause may be said, and corrected, later.
-pub(crate) async fn note(tx: &mut Tx, ticket: &Ticket) -> Result<()> {
+/// Notes what was learnt of a closed ticket by now. Its cause may be said, and corrected, later.
+pub(crate) async fn note(tx: &mut Tx, ticket: &Ticket, now: Timestamp) -> Result<()> {
     // Alerts open tickets: one without any teaches nothing.
     let (Some(rule), Some(closed)) = (ticket.rule(), ticket.closed_at) else { return Ok(()) };
     let restored = ticket.milestone(MilestoneKind::Restored).map(|milestone| at(milestone.at));
@@ -54,6 +56,7 @@ pub(crate) async fn note(tx: &mut Tx, ticket: &Ticket) -> Result<()> {
         restored,
         at(closed),
         ticket.parts.is_some(),
+        ticket.cause.as_ref().map(|_| at(now)),
     )?;
     execute!(tx, "noting which parts were used", FORGET_PARTS, ticket.id.0)?;
     for part in ticket.parts.iter().flatten() {
@@ -64,7 +67,7 @@ pub(crate) async fn note(tx: &mut Tx, ticket: &Ticket) -> Result<()> {
 
 impl Store {
     /// How often each cause was confirmed when the organisation's tickets of this profile were closed that this rule had
-    /// opened.
+    /// opened; also how often nothing was found ([`CauseId::is_nothing_found`]).
     ///
     /// # Errors
     /// [`crate::StoreError`] if the database fails.
@@ -94,7 +97,7 @@ impl Store {
     }
 
     /// How long the organisation's devices of this profile were out in the last closed tickets of this kind, from when
-    /// they were opened until they were restored; the newest first.
+    /// they were opened until they were restored; the newest first. False alarms are left out: nothing was out.
     ///
     /// # Errors
     /// [`crate::StoreError`] if the database fails.
@@ -106,8 +109,9 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Duration>> {
         let (profile, kind, limit) = (profile.as_str(), kind.code(), i64::from(limit));
+        let (read, what) = (&self.db().read, "reading how long devices were out");
         let rows: Vec<(DbTime, DbTime)> =
-            fetch_all!(self.db().read, "reading how long devices were out", OUT, org.0, profile, kind, limit)?;
+            fetch_all!(read, what, OUT, org.0, profile, kind, limit, CauseId::NOTHING_FOUND)?;
         let out = |(opened, restored): (DbTime, DbTime)| Timestamp::from(restored).since(Timestamp::from(opened));
         Ok(rows.into_iter().map(out).collect())
     }

@@ -26,7 +26,7 @@ pub use impact::{CrowdView, HourView, ImpactView, VisitView};
 pub use organisation::{
     PersonList, PersonView, ReceiverView, RejectList, RejectView, RejectingDevice, SiteList, SiteView,
 };
-pub use preparation::{CauseRef, CauseView, PartView, PreparationView};
+pub use preparation::{CauseRef, CauseView, FalseAlarmsView, PartView, PreparationView};
 pub use silences::{CoveredView, PreviewRequest, SilenceList, SilencePreview, SilenceRequest, SilenceView};
 pub use tickets::{
     ActionCode, ActionRequest, AffectedCount, AffectedRequest, AffectedView, DecisionView, LiftView, MessageView,

@@ -187,11 +187,13 @@ impl From<TransitionError> for ApiError {
             | TransitionError::NoteEmpty
             | TransitionError::OpenAlerts { .. }
             | TransitionError::PartTooLong { .. }
-            | TransitionError::TooManyParts { .. } => (StatusCode::BAD_REQUEST, "bad_request"),
+            | TransitionError::TooManyParts { .. }
+            | TransitionError::PartsForNothing => (StatusCode::BAD_REQUEST, "bad_request"),
             TransitionError::UnknownPerson => (StatusCode::NOT_FOUND, "not_found"),
             TransitionError::NotAllowed => (StatusCode::FORBIDDEN, "forbidden"),
             TransitionError::Closed { .. }
             | TransitionError::NotReleased { .. }
+            | TransitionError::NothingFoundYet { .. }
             | TransitionError::NotEntrapment { .. }
             | TransitionError::NotCalled { .. }
             | TransitionError::NoLevels { .. }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use desk::{
     Confirmed, Ticket,
     causes::{self, Preparation},
-    parts,
+    parts::{self, Usage},
 };
 use model::{CauseId, Directory, Localised, Profile};
 
 use super::{
-    dto::{CauseRef, CauseView, PartView, PreparationView},
+    dto::{CauseRef, CauseView, FalseAlarmsView, PartView, PreparationView},
     error::ApiError,
 };
 use crate::{auth::Session, state::App};
@@ -23,8 +23,10 @@ const MAX_PARTS: usize = 100;
 pub(crate) struct Prepared {
     /// How likely causes are, and what they take.
     pub view: Option<PreparationView>,
-    /// The causes that may be named when the ticket is closed.
+    /// The causes that may be named when the ticket is closed, and at the end that nothing was found.
     pub known: Vec<CauseRef>,
+    /// How often nothing was found before.
+    pub false_alarms: Option<FalseAlarmsView>,
     /// The parts that may be named then.
     pub parts: Vec<Localised>,
     /// How long the repair usually takes, by its causes or its runbook.
@@ -34,14 +36,22 @@ pub(crate) struct Prepared {
 /// What is prepared for a ticket.
 pub(crate) async fn of_ticket(app: &App, session: &Session, ticket: &Ticket) -> Result<Prepared, ApiError> {
     let directory = app.directory();
-    let Some(profile) = directory.profiles.get(&ticket.profile) else { return Ok(Prepared::default()) };
+    let nothing = cause_ref(&Confirmed::nothing());
+    let Some(profile) = directory.profiles.get(&ticket.profile) else {
+        return Ok(Prepared { known: vec![nothing], ..Prepared::default() });
+    };
     let by_runbook = ticket.runbook.as_ref().and_then(|runbook| profile.runbook(runbook)).map(|found| found.duration);
     let repair = by_runbook.unwrap_or_default();
-    let Some(rule) = ticket.rule().filter(|_| !profile.causes.is_empty()) else {
-        return Ok(Prepared { repair, ..Prepared::default() });
+    let Some(rule) = ticket.rule() else {
+        return Ok(Prepared { known: vec![nothing], repair, ..Prepared::default() });
     };
     let confirmed = app.store().confirmed_causes(session.org(), &profile.id, rule).await?;
-    let usage = app.store().parts_used(session.org(), &profile.id).await?;
+    let false_alarms = causes::false_alarms(&confirmed);
+    let false_alarms = false_alarms.map(|found| FalseAlarmsView { count: found.count, told: found.told });
+    let usage = match profile.causes.is_empty() {
+        true => Usage::default(),
+        false => app.store().parts_used(session.org(), &profile.id).await?,
+    };
     let preparation = causes::prepare(profile, rule, ticket.kind, &confirmed, &usage);
     let ranked: Vec<&CauseId> =
         preparation.iter().flat_map(|found| &found.causes).map(|ranked| &ranked.cause.id).collect();
@@ -49,16 +59,21 @@ pub(crate) async fn of_ticket(app: &App, session: &Session, ticket: &Ticket) -> 
     let mut known: Vec<CauseRef> =
         profile.causes.iter().map(|cause| CauseRef { id: cause.id.clone(), name: cause.name.clone() }).collect();
     known.sort_by_key(|cause| place(&cause.id));
+    known.push(nothing);
     Ok(Prepared {
         repair: preparation.as_ref().map_or(repair, |preparation| preparation.usual),
         parts: known_parts(profile, preparation.as_ref()),
         view: preparation.map(|preparation| view(profile, &preparation)),
         known,
+        false_alarms,
     })
 }
 
 /// The cause that somebody who closes the ticket names.
 pub(crate) fn confirmed(directory: &Directory, ticket: &Ticket, id: &CauseId) -> Result<Confirmed, ApiError> {
+    if id.is_nothing_found() {
+        return Ok(Confirmed::nothing());
+    }
     match directory.profiles.get(&ticket.profile).and_then(|profile| profile.cause(id)) {
         Some(cause) => Ok(Confirmed { id: cause.id.clone(), name: cause.name.clone() }),
         None => Err(ApiError::bad_request(
@@ -79,7 +94,11 @@ pub(crate) fn used(directory: &Directory, ticket: &Ticket, words: &[String]) -> 
     Ok(words.iter().map(|words| parts::named(profile, words)).collect())
 }
 
+/// None without a catalogue: parts are learnt by what had failed.
 fn known_parts(profile: &Profile, preparation: Option<&Preparation<'_>>) -> Vec<Localised> {
+    if profile.causes.is_empty() {
+        return Vec::new();
+    }
     let mut known: Vec<Localised> =
         preparation.iter().flat_map(|found| &found.parts).map(|need| need.name.clone()).collect();
     for part in parts::catalogue(profile) {

@@ -262,7 +262,8 @@ fn actions(ticket: &desk::Ticket, has_catalogue: bool, role: UserRole) -> Vec<Ac
         .filter(|(name, _)| applicable.contains(name))
         .map(|(_, code)| code)
         .chain(open.then_some(ActionCode::AddAffected))
-        .chain(has_catalogue.then_some(ActionCode::ConfirmCause))
+        // That nothing was found can be said of every closed ticket.
+        .chain((has_catalogue || !open).then_some(ActionCode::ConfirmCause))
         .filter(|code| may(role, *code))
         .collect()
 }
@@ -304,7 +305,8 @@ async fn detail(app: &App, session: &Session, id: TicketId) -> Result<TicketDeta
     let lifts = super::lifts::of_ticket(app, session, &found).await?;
     let prepared = preparation::of_ticket(app, session, ticket).await?;
     let impact = impact::of_ticket(app, session, &found, &alerts, prepared.repair).await?;
-    let actions = actions(ticket, !prepared.known.is_empty(), session.user.role);
+    let has_catalogue = prepared.known.iter().any(|cause| !cause.id.is_nothing_found());
+    let actions = actions(ticket, has_catalogue, session.user.role);
     let explains = store.explained_by(org, id, MAX_EXPLAINED).await?;
     let skipped = timeline.len().saturating_sub(MAX_LINES);
     Ok(TicketDetail {
@@ -322,6 +324,7 @@ async fn detail(app: &App, session: &Session, id: TicketId) -> Result<TicketDeta
         runbook: runbook.map(view::runbook),
         preparation: prepared.view,
         impact,
+        false_alarms: prepared.false_alarms,
         cause: ticket.cause.as_ref().map(preparation::cause_ref),
         known_causes: prepared.known,
         parts_used: ticket.parts.clone(),

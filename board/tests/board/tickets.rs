@@ -212,7 +212,7 @@ async fn likely_causes_are_told_with_what_they_take_and_learn_from_closed_ticket
     assert_eq!(preparation["skills"][0]["en"], "Lift technician");
     assert_eq!((&preparation["usual"], &preparation["longest"]), (&json!("35m"), &json!("50m")));
     let known: Vec<_> = detail["known_causes"].as_array().unwrap().iter().map(|cause| &cause["id"]).collect();
-    assert_eq!(known, ["door_lock", "supply", "battery"]);
+    assert_eq!(known, ["door_lock", "supply", "battery", "nothing_found"]);
     let unknown = act(&client, &board, json!({ "action": "confirm_cause", "cause": "ghosts" })).await;
     assert_eq!((unknown.status, unknown.error().as_str()), (StatusCode::BAD_REQUEST, "bad_request"));
     let viewer = board.as_role(UserRole::Viewer).await;
@@ -280,6 +280,57 @@ async fn parts_are_told_by_who_closes_and_the_next_visit_knows() {
     let told = client.get(&next).await.json()["preparation"]["parts"][0].clone();
     assert_eq!((&told["used"], &told["repairs"]), (&json!(0), &json!(1)));
     assert!((told["probability"].as_f64().unwrap() - 0.8 * 2.0 / 3.0).abs() < 1e-9);
+}
+
+#[tokio::test]
+async fn nothing_was_found_is_an_answer_that_the_next_ticket_tells_of() {
+    let board = TestBoard::start().await;
+    let client = board.as_role(UserRole::Dispatcher).await;
+    let path = format!("/api/v1/tickets/{}", board.ours.ticket);
+    let detail = client.get(&path).await.json();
+    assert_eq!(detail["false_alarms"], Value::Null);
+    let nothing =
+        json!({ "id": "nothing_found", "name": { "en": "Nothing found: a false alarm", "zh": "未发现故障（误报）" } });
+    assert_eq!(detail["known_causes"].as_array().unwrap().last(), Some(&nothing));
+    // An entrapment is neither closed by it nor told to be one before it is closed.
+    let close = |parts: Value| json!({ "action": "close", "note": "x", "cause": "nothing_found", "parts": parts });
+    let say = json!({ "action": "confirm_cause", "cause": "nothing_found" });
+    for body in [close(Value::Null), say.clone()] {
+        let refused = act(&client, &board, body).await;
+        assert_eq!((refused.status, refused.error().as_str()), (StatusCode::CONFLICT, "conflict"));
+    }
+    assert_eq!(client.get(&path).await.json()["version"], detail["version"]);
+    act(&client, &board, json!({ "action": "released" })).await;
+    let technician = board.as_role(UserRole::Technician).await;
+    assert_eq!(act(&technician, &board, close(Value::Null)).await.error(), "forbidden", "the desk closes");
+    let refused = act(&client, &board, close(json!(["Lock contact"]))).await;
+    assert_eq!((refused.status, refused.error().as_str()), (StatusCode::BAD_REQUEST, "bad_request"));
+    assert_eq!(refused.json()["error"]["remedy"], "Name what had failed, or leave the parts out.");
+    let closed = act(&client, &board, close(json!([]))).await.json();
+    assert_eq!(
+        (&closed["status"], &closed["cause"], &closed["parts_used"]),
+        (&json!("closed"), &nothing, &Value::Null)
+    );
+    let line = closed["timeline"].as_array().unwrap().iter().find(|l| l["what"]["type"] == "cause_confirmed").unwrap();
+    assert_eq!((&line["what"]["cause"], &line["actor"]["name"]), (&nothing, &json!("The dispatcher")));
+    // The next ticket of this rule ranks as before, and tells of it beside.
+    let raised = AlertChange::Raised(Box::new(alert(&board.ours.device, board.clock.now() + Duration::from_secs(60))));
+    let cursors = WatchCursors { partition: 0, events: 1, telemetry: 0 };
+    board.store.commit_watch(&[raised], &cursors, &[], board.clock.now() + Duration::from_secs(60)).await.unwrap();
+    let next = client.get("/api/v1/tickets").await.json()["tickets"][0]["id"].as_str().unwrap().to_owned();
+    let next = format!("/api/v1/tickets/{next}");
+    let told = client.get(&next).await.json();
+    assert_eq!(told["false_alarms"], json!({ "count": 1, "told": 1 }));
+    assert_eq!(told["preparation"], detail["preparation"]);
+    // Whoever was there corrects it; viewers say nothing.
+    let viewer = board.as_role(UserRole::Viewer).await;
+    assert_eq!(act(&viewer, &board, say.clone()).await.error(), "forbidden");
+    let corrected = json!({ "action": "confirm_cause", "cause": "supply", "parts": ["Fuse"] });
+    let corrected = act(&technician, &board, corrected).await.json();
+    assert_eq!((&corrected["cause"]["id"], &corrected["parts_used"][0]["en"]), (&json!("supply"), &json!("Fuse")));
+    assert_eq!(client.get(&next).await.json()["false_alarms"], Value::Null);
+    let back = act(&technician, &board, say).await.json();
+    assert_eq!((&back["cause"], &back["parts_used"]), (&nothing, &Value::Null));
 }
 
 #[tokio::test]

@@ -308,3 +308,76 @@ fn parts_are_kept_and_told_by_who_closes() {
     );
     assert_eq!(late.parts, Some(vec![part("Belt")]));
 }
+
+#[test]
+fn that_nothing_was_found_is_said_at_the_end_or_later_and_can_be_corrected() {
+    let part = |name: &str| Localised::new(name, name);
+    let rollers = Confirmed { id: CauseId::new("rollers").unwrap(), name: Localised::new("Rollers", "滚轮") };
+    let nothing = Confirmed::nothing();
+    let close = |cause: &Confirmed, parts: Option<Vec<Localised>>| Close {
+        note: Some("done".to_owned()),
+        cause: Some(cause.clone()),
+        parts,
+    };
+    let said = |cause: &Confirmed, parts: Option<Vec<Localised>>| ConfirmCause { cause: cause.clone(), parts };
+    let ticket = check(
+        &quiet(),
+        &[
+            (1, Board(said(&nothing, None))),
+            (2, Board(close(&nothing, Some(vec![part("Belt")])))),
+            (3, Board(close(&nothing, Some(vec![])))),
+            // A second press, whatever it says, is what was wanted.
+            (4, Board(close(&rollers, Some(vec![part("Belt")])))),
+            (5, Sms(ANN, said(&rollers, Some(vec![part("Belt")])))),
+            (6, Board(said(&nothing, Some(vec![part("Belt")])))),
+            (7, Device(said(&nothing, None))),
+            (8, Board(said(&nothing, None))),
+            (9, Board(said(&nothing, None))),
+        ],
+        &[
+            "1m refused: ticket 7 is still open; that nothing was found is said when it is closed, or later",
+            "2m refused: parts were named though nothing was found; name what had failed, or leave the parts out",
+            "3m acknowledged",
+            "3m note done",
+            "3m cause nothing_found",
+            "3m closed",
+            "5m cause rollers",
+            "5m parts Belt",
+            "6m refused: parts were named though nothing was found; name what had failed, or leave the parts out",
+            "7m refused: only responders and dispatchers can do this; sign in to the board or answer a message you received",
+            "8m cause nothing_found",
+        ],
+    );
+    assert_eq!((ticket.cause, ticket.parts), (Some(nothing.clone()), None));
+    // Corrected, nobody has said yet which parts it took.
+    let corrected = check(
+        &quiet(),
+        &[(1, Board(close(&nothing, None))), (2, Board(said(&rollers, None)))],
+        &["1m acknowledged", "1m note done", "1m cause nothing_found", "1m closed", "2m cause rollers"],
+    );
+    assert_eq!((corrected.cause, corrected.parts), (Some(rollers), None));
+}
+
+#[test]
+fn an_entrapment_of_which_nothing_was_found_ends_no_sooner() {
+    let nothing = Confirmed::nothing();
+    let close = Close { note: Some("done".to_owned()), cause: Some(nothing.clone()), parts: None };
+    let said = ConfirmCause { cause: nothing, parts: None };
+    let stage = entrapment().policy(|policy| policy.steps.clear());
+    let ticket = check(
+        &stage,
+        &[(1, Board(close.clone())), (2, Board(said.clone())), (3, Sms(ANN, said))],
+        &[
+            "1m refused: ticket 7 cannot be closed while a person may be shut in; report the person's release first",
+            "2m refused: ticket 7 is still open; that nothing was found is said when it is closed, or later",
+            "3m refused: ticket 7 is still open; that nothing was found is said when it is closed, or later",
+        ],
+    );
+    assert_eq!((ticket.status, &ticket.cause, ticket.severity), (Status::Open, &None, Severity::Critical));
+    let ticket = check(
+        &stage,
+        &[(1, Board(Released)), (2, Board(close))],
+        &["1m acknowledged", "1m released", "2m note done", "2m cause nothing_found", "2m closed"],
+    );
+    assert_eq!(ticket.status, Status::Closed);
+}

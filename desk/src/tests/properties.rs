@@ -6,7 +6,7 @@ use model::{MilestoneKind, Purpose, RescueLevel, Severity, TicketKind, Timestamp
 use proptest::prelude::*;
 
 use super::script::{ANN, BOB, Do, FIRE, OLGA, STATION, Stage, assert_well_behaved, assign, close, minute, two_levels};
-use crate::{Action, Actor, Effect, Event, Status, Ticket, What, applicable, transition};
+use crate::{Action, Actor, Confirmed, Effect, Event, Roster, Status, Ticket, What, applicable, transition};
 
 fn who() -> impl Strategy<Value = &'static str> {
     proptest::sample::select(vec![ANN, BOB, STATION, FIRE, OLGA])
@@ -22,9 +22,37 @@ fn action() -> impl Strategy<Value = Action> {
         Just(Action::Arrived),
         Just(Action::Released),
         proptest::sample::select(vec!["", "done"]).prop_map(close),
+        proptest::sample::select(vec!["", "done"]).prop_map(|note| finding(close(note))),
+        Just(Action::ConfirmCause { cause: Confirmed::nothing(), parts: None }),
         proptest::sample::select(vec!["", "called", "no answer"])
             .prop_map(|text| Action::Note { text: text.to_owned() }),
     ]
+}
+
+/// The same press, with the answer that nothing was found.
+fn finding(press: Action) -> Action {
+    let Action::Close { note, .. } = press else { return press };
+    Action::Close { note, cause: Some(Confirmed::nothing()), parts: None }
+}
+
+/// That nothing was found closes, calms and stops nothing: but for the answer itself and its line, all is as without it.
+fn assert_only_an_answer(ticket: &Ticket, event: &Event, roster: &Roster, at: Timestamp) {
+    let Event::Act { actor, action, as_of } = event else { return };
+    let plain = if let Action::Close { note, cause: Some(_), .. } = action {
+        let action = Action::Close { note: note.clone(), cause: None, parts: None };
+        transition(ticket, &Event::Act { actor: actor.clone(), action, as_of: *as_of }, roster, at).ok()
+    } else if let Action::ConfirmCause { .. } = action {
+        (ticket.status == Status::Closed).then(|| (ticket.clone(), Vec::new()))
+    } else {
+        return;
+    };
+    let told = transition(ticket, event, roster, at).ok();
+    assert!(told.is_none() || plain.is_some(), "the answer made {event:?} possible");
+    let (Some((told, mut effects)), Some((plain, others))) = (told, plain) else { return };
+    effects.retain(|effect| !matches!(effect, Effect::Log(line) if matches!(line.what, What::CauseConfirmed { .. })));
+    assert_eq!(effects, others);
+    let rest = |ticket: Ticket| Ticket { cause: None, parts: None, version: 0, ..ticket };
+    assert_eq!(rest(told), rest(plain));
 }
 
 fn doing() -> impl Strategy<Value = Do> {
@@ -158,6 +186,7 @@ fn step(
     keys: &mut HashSet<String>,
     told: &mut HashSet<String>,
 ) {
+    assert_only_an_answer(ticket, event, roster, at);
     let offered = applicable(ticket);
     let (after, effects) = match transition(ticket, event, roster, at) {
         Ok(result) => result,

@@ -35,6 +35,9 @@ pub fn done(language: Language, number: Option<u64>, action: &Action) -> String 
         Action::Arrived => ("noted that you are on site.", "已记录您已到场。"),
         Action::Released => ("noted that the person is out.", "已记录人员已救出。"),
         Action::Close { .. } => ("closed.", "已关闭。"),
+        Action::ConfirmCause { cause, .. } if cause.is_nothing() => {
+            ("noted that nothing was found.", "已记录未发现故障。")
+        }
         Action::ConfirmCause { .. } => ("noted what had failed.", "已记录故障原因。"),
         Action::Note { .. } => ("written down.", "已记录。"),
     };
@@ -89,6 +92,8 @@ fn refused_zh(refusal: &TransitionError) -> &'static str {
         TransitionError::NoteEmpty => "备注为空。",
         TransitionError::PartTooLong { .. } => "零件名称过长，请缩短。",
         TransitionError::TooManyParts { .. } => "零件过多，请只填写最主要的。",
+        TransitionError::PartsForNothing => "未发现故障时不填写零件。",
+        TransitionError::NothingFoundYet { .. } => "工单尚未关闭，请在关闭时或关闭后填写未发现故障。",
         TransitionError::UnknownPerson => "该人员不在本组织中。",
         TransitionError::NotEntrapment { .. } => "该工单不是困人事件，请报告到场（h）或关闭（c）。",
         TransitionError::NotCalled { .. } => "只有被呼叫的人员可以拒绝；如需呼叫下一级请回复 e。",

@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::Context as _;
 use model::{Device, Profile, Timestamp, profile::Failures};
 use predict::{
-    history::{Fleet, History, HistoryError, Incident, Means, Measurement, SEEN_DAYS, Schema, State, UnitInfo},
+    history::{Fleet, History, HistoryError, Incident, Means, Measurement, SEEN_DAYS, Schema, UnitInfo},
     risk::Samples,
 };
 use store::{ChannelDay, IncidentKind, Series, Store, StoredIncident};
@@ -65,18 +65,6 @@ impl Known {
         let moments = self.moments();
         self.history.samples_of(&moments, self.devices.len() * moments.len() / MAX_SAMPLES)
     }
-
-    /// When each unit failed, in order of time.
-    #[must_use]
-    pub fn failures(&self) -> Vec<Vec<Timestamp>> {
-        let mut all = vec![Vec::new(); self.devices.len()];
-        for happening in &self.history.happenings {
-            if matches!(happening.state, State::Down { failure: true, .. }) {
-                all[happening.unit].push(happening.at);
-            }
-        }
-        all
-    }
 }
 
 /// What units of the profile are told apart by: one group, the sources of failures as kinds, and channels.
@@ -132,7 +120,7 @@ pub async fn load(
         let unit = *numbers.get(&found.device)?;
         let kind = *kinds.get(&found.kind)?;
         let failure = found.kind != IncidentKind::Visit;
-        Some(Incident { unit, from: found.from, to: found.to, failure, kind })
+        Some(Incident { unit, from: found.from, to: found.to, failure, kind, false_alarm: found.false_alarm })
     });
     let incidents: Vec<Incident> = incidents.collect();
     let mut means = Means::default();
@@ -150,7 +138,8 @@ pub async fn load(
         }
     }
     let blind = store.times_down(after, now, DOWN).await?;
-    let history = History { blind, ..History::of(fleet, &begun, incidents, means) };
+    let mut history = History::of(fleet, &begun, incidents, means);
+    history.blind = blind;
     Ok(Known { history, devices, until })
 }
 

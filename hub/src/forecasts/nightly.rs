@@ -302,9 +302,14 @@ impl Forecasts {
     }
 
     /// Notes what came of forecasts whose horizon has passed.
-    async fn note_outcomes(&self, profile: &Profile, horizon: Duration, known: &Known) -> anyhow::Result<()> {
+    pub(super) async fn note_outcomes(
+        &self,
+        profile: &Profile,
+        horizon: Duration,
+        known: &Known,
+    ) -> anyhow::Result<()> {
         let units: HashMap<_, usize> = known.devices.iter().enumerate().map(|(n, device)| (&device.id, n)).collect();
-        let failures = known.failures();
+        let failures = &known.history.failures;
         for down in &known.history.blind {
             self.store.leave_out_forecasts(&profile.id, horizon, *down).await?;
         }

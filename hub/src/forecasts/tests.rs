@@ -24,6 +24,8 @@ use crate::{
     tools::backtest::own::{self, Walk},
 };
 
+mod false_alarms;
+
 const DAY: i64 = 86_400;
 
 fn at(day: i64, second: i64) -> Timestamp {
@@ -80,9 +82,9 @@ impl Place {
         self.store.record(&RecorderBatch { events, ..RecorderBatch::default() }, at(days.end, 0)).await.unwrap();
     }
 
-    async fn alert(&self, unit: usize, raised_at: Timestamp, known_at: Timestamp) -> Alert {
+    fn hot(&self, unit: usize, raised_at: Timestamp) -> Alert {
         let rule = RuleId::new("hot").unwrap();
-        let alert = Alert {
+        Alert {
             id: AlertId::derive(&fan(unit), &rule, raised_at),
             org: self.org,
             device: fan(unit),
@@ -100,7 +102,11 @@ impl Place {
             cleared_at: None,
             evidence: Evidence::default(),
             runbook: None,
-        };
+        }
+    }
+
+    async fn alert(&self, unit: usize, raised_at: Timestamp, known_at: Timestamp) -> Alert {
+        let alert = self.hot(unit, raised_at);
         self.commit(&AlertChange::Raised(Box::new(alert.clone())), known_at).await;
         alert
     }

@@ -104,6 +104,13 @@ fn cause(names: &Names<'_>, watched: &[RuleId], spanned: Spanned<RawCause>) -> R
     let start = spanned.span().start;
     let raw = spanned.into_inner();
     let error = |at: usize, message: String, remedy: &str| Err(names.source.error(at, message, remedy));
+    if raw.id.is_nothing_found() {
+        return error(
+            start,
+            format!("the cause \"{}\" has the name of the answer that nothing was wrong", raw.id),
+            "name it otherwise; every closed ticket offers that answer by itself",
+        );
+    }
     if raw.rules.is_empty() && raw.tickets.is_empty() {
         return error(
             start,
@@ -215,6 +222,11 @@ mod tests {
         assert_eq!(
             parse(&format!("{fan}{fan}")).unwrap_err(),
             "pump.toml:31: the cause \"fan\" is declared twice, first in line 24; remove one of the two"
+        );
+        assert_eq!(
+            parse(&fan.replace("\"fan\"", "\"nothing_found\"")).unwrap_err(),
+            "pump.toml:24: the cause \"nothing_found\" has the name of the answer that nothing was wrong; name it otherwise; \
+             every closed ticket offers that answer by itself"
         );
         let failures = "[failures]\nrules = [\"hot\"]\nmiss_cost = 3.0\nvisit_cost = 1.0\n";
         parse(&format!("{failures}{}", cause("fan", &format!("rules = [\"failure_risk\"]\n{good}")))).unwrap();

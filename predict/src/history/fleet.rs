@@ -52,6 +52,27 @@ pub struct Happening {
     pub state: State,
 }
 
+/// What was known of a unit turned out to be wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// The unit.
+    pub unit: usize,
+    /// When that became known.
+    pub at: Timestamp,
+    /// Its changes of state up to then as they are known now, in order of time.
+    pub past: Vec<Happening>,
+}
+
+/// How units fared.
+#[derive(Debug, Clone, Copy)]
+pub struct Course<'a> {
+    /// Their changes of state as they became known, in order of time. A unit's happenings after a [`Revision`] go on from the
+    /// past that it tells.
+    pub happenings: &'a [Happening],
+    /// When each unit failed, as it is known in the end; in order of time.
+    pub failures: &'a [Vec<Timestamp>],
+}
+
 /// The mean of a unit's channel over a day.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measurement {
@@ -215,6 +236,27 @@ impl Fleet {
             .ok_or_else(|| HistoryError::Stranger(format!("number {}", happening.unit)))?;
         self.latest = at;
         unit.enter(at, happening.state);
+        Ok(())
+    }
+
+    /// Takes a unit's past as it is known now, in order of time over the whole fleet. Its channels stay as they are.
+    ///
+    /// # Errors
+    /// [`HistoryError`] if it is late or its unit unknown; nothing is changed then.
+    pub fn revise(&mut self, revision: &Revision) -> Result<(), HistoryError> {
+        let at = revision.at.as_micros();
+        if at < self.latest {
+            return Err(HistoryError::Late { at: revision.at, latest: Timestamp::from_micros(self.latest) });
+        }
+        let (kinds, channels) = (self.schema.kinds.len(), self.schema.channels.len());
+        let unit = self.units.get_mut(revision.unit);
+        let unit = unit.ok_or_else(|| HistoryError::Stranger(format!("number {}", revision.unit)))?;
+        self.latest = at;
+        let before = std::mem::replace(unit, Unit::new(kinds, channels));
+        unit.levels = before.levels;
+        for happening in &revision.past {
+            unit.enter(happening.at.as_micros(), happening.state);
+        }
         Ok(())
     }
 

@@ -86,20 +86,36 @@ impl fmt::Display for Score {
 
 /// What a model states at every moment it has not seen, put right by outcomes as a running hub would. Moments whose
 /// outcome is not known yet are stated, too, and teach nothing. Positions are those of the samples.
+///
+/// Each moment is put right by outcomes as they were known then: whenever false alarms were found, the past is walked
+/// through once more.
 #[must_use]
 pub fn corrected(samples: &Samples, model: &RiskModel) -> Vec<(usize, f64)> {
+    let (horizon, groups) = (model.options.horizon, samples.groups.len());
     let unseen = samples.positions(|sample| sample.at >= model.split.train_until);
-    let stated: Vec<level::Stated> = unseen
+    let mut stated: Vec<level::Stated> = unseen
         .iter()
         .map(|n| {
             let sample = &samples.rows[*n];
             let probability = model.probability(samples.table.row(*n), sample.group);
-            let horizon = model.options.horizon;
-            let outcome = sample.is_watched_for(horizon).then(|| sample.failed_within(horizon));
-            level::Stated { at: sample.at, group: sample.group, probability, outcome }
+            level::Stated { at: sample.at, group: sample.group, probability, outcome: None }
         })
         .collect();
-    unseen.into_iter().zip(level::walk(&stated, samples.groups.len(), model.options.horizon)).collect()
+    let mut found: Vec<Timestamp> = samples.false_alarms.iter().flatten().map(|alarm| alarm.found).collect();
+    found.sort_unstable();
+    let mut right: Vec<f64> = Vec::with_capacity(stated.len());
+    while let Some(now) = stated.get(right.len()).map(|first| first.at) {
+        let next = found.get(found.partition_point(|found| *found <= now));
+        let until = next.map_or(stated.len(), |next| stated.partition_point(|forecast| forecast.at < *next));
+        for (forecast, n) in stated[..until].iter_mut().zip(&unseen) {
+            let sample = &samples.rows[*n];
+            let known = sample.is_watched_for(horizon);
+            forecast.outcome = known.then(|| samples.failed_as_known(sample, horizon, now));
+        }
+        let walked = level::walk(&stated[..until], groups, horizon);
+        right.extend_from_slice(&walked[right.len()..]);
+    }
+    unseen.into_iter().zip(right).collect()
 }
 
 /// Models side by side on the same unseen days.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::Timestamp;
 
 use crate::{
-    history::{Feature, Fleet, Happening, HistoryError, Measurement, State},
+    history::{Course, Feature, Fleet, Happening, HistoryError, Measurement, Revision, State},
     learn::Table,
 };
 
@@ -39,6 +39,15 @@ impl Sample {
     }
 }
 
+/// Something that was taken for a failure until it was found that nothing had been wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FalseAlarm {
+    /// When the unit failed, as it seemed.
+    pub from: Timestamp,
+    /// When it was found that it had not.
+    pub found: Timestamp,
+}
+
 /// Samples and their features, in order of time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples {
@@ -50,6 +59,8 @@ pub struct Samples {
     pub rows: Vec<Sample>,
     /// Their features, row for row.
     pub table: Table,
+    /// The false alarms of each unit; units without any may be left out at the end. Never a feature.
+    pub false_alarms: Vec<Vec<FalseAlarm>>,
 }
 
 impl Samples {
@@ -59,23 +70,6 @@ impl Samples {
     /// # Errors
     /// [`HistoryError`] if they are not, a moment comes twice, or an unknown unit is named.
     pub fn walk(fleet: Fleet, happenings: &[Happening], moments: &[Timestamp]) -> Result<Self, HistoryError> {
-        Self::walk_with(fleet, happenings, std::iter::empty(), moments, |_, _| true)
-    }
-
-    /// The same, with daily means of channels, in order of time as well; of each moment, by its position, only the units that are
-    /// wanted.
-    ///
-    /// # Errors
-    /// As [`Samples::walk`].
-    pub fn walk_with(
-        mut fleet: Fleet,
-        happenings: &[Happening],
-        measurements: impl Iterator<Item = Measurement>,
-        moments: &[Timestamp],
-        takes: impl Fn(usize, usize) -> bool,
-    ) -> Result<Self, HistoryError> {
-        let features = Fleet::describe(fleet.schema());
-        let groups = fleet.schema().groups.clone();
         let mut failures: Vec<Vec<Timestamp>> = vec![Vec::new(); fleet.units().len()];
         for happening in happenings {
             if matches!(happening.state, State::Down { failure: true, .. })
@@ -84,19 +78,43 @@ impl Samples {
                 own.push(happening.at);
             }
         }
+        let course = Course { happenings, failures: &failures };
+        Self::walk_with(fleet, course, std::iter::empty(), std::iter::empty(), moments, |_, _| true)
+    }
+
+    /// The same, with what turned out to be wrong and daily means of channels, in order of time as well; of each moment, by its
+    /// position, only the units that are wanted.
+    ///
+    /// # Errors
+    /// As [`Samples::walk`].
+    pub fn walk_with(
+        mut fleet: Fleet,
+        course: Course<'_>,
+        revisions: impl Iterator<Item = Revision>,
+        measurements: impl Iterator<Item = Measurement>,
+        moments: &[Timestamp],
+        takes: impl Fn(usize, usize) -> bool,
+    ) -> Result<Self, HistoryError> {
+        let features = Fleet::describe(fleet.schema());
+        let groups = fleet.schema().groups.clone();
         let mut table = Table::new(features.len());
         let mut rows = Vec::new();
-        let mut coming = happenings.iter().peekable();
+        let mut coming = course.happenings.iter().peekable();
+        let mut revised = revisions.peekable();
         let mut measured = measurements.peekable();
         for (n, now) in moments.iter().enumerate() {
             if let Some(latest) = n.checked_sub(1).map(|before| moments[before]).filter(|latest| latest >= now) {
                 return Err(HistoryError::Moment { now: *now, latest });
             }
             loop {
-                let next = coming.peek().map(|happening| happening.at).filter(|at| at <= now);
+                let happens = coming.peek().map(|happening| happening.at).filter(|at| at <= now);
+                let revises = revised.peek().map(|revision| revision.at).filter(|at| at <= now);
+                let next = happens.into_iter().chain(revises).min();
                 let due = |measured: &Measurement| measured.at <= *now && next.is_none_or(|at| measured.at < at);
                 if let Some(measured) = measured.next_if(due) {
                     fleet.measure(&measured)?;
+                } else if let Some(revision) = revised.next_if(|revision| Some(revision.at) == next) {
+                    fleet.revise(&revision)?;
                 } else if let Some(happening) = coming.next_if(|happening| happening.at <= *now) {
                     fleet.observe(happening)?;
                 } else {
@@ -104,7 +122,7 @@ impl Samples {
                 }
             }
             for known in fleet.features(*now)?.into_iter().filter(|known| takes(n, known.unit)) {
-                let own = &failures[known.unit];
+                let own = course.failures.get(known.unit).map(Vec::as_slice).unwrap_or_default();
                 let next_failure = own.get(own.partition_point(|at| at <= now)).copied();
                 let group = fleet.units()[known.unit].group;
                 rows.push(Sample { unit: known.unit, group, at: *now, next_failure, next_blind: None });
@@ -114,7 +132,7 @@ impl Samples {
                 }
             }
         }
-        Ok(Self { features, groups, rows, table })
+        Ok(Self { features, groups, rows, table, false_alarms: Vec::new() })
     }
 
     /// Marks the samples after which nobody was watching for a while. Spans are in order of time and do not overlap.
@@ -123,6 +141,17 @@ impl Samples {
             let next = spans.get(spans.partition_point(|(_, to)| *to <= sample.at));
             sample.next_blind = next.map(|(from, _)| (*from).max(sample.at));
         }
+    }
+
+    /// Whether a sample's unit failed within `horizon`, as it was known at a later moment: what was found to be a false alarm
+    /// after that still counted.
+    #[must_use]
+    pub fn failed_as_known(&self, sample: &Sample, horizon: Duration, known_at: Timestamp) -> bool {
+        let alarms = self.false_alarms.get(sample.unit).map(Vec::as_slice).unwrap_or_default();
+        let counted = |alarm: &FalseAlarm| {
+            alarm.found > known_at && alarm.from > sample.at && alarm.from.since(sample.at) <= horizon
+        };
+        sample.failed_within(horizon) || alarms.iter().any(counted)
     }
 
     /// The positions of samples that a test picks.

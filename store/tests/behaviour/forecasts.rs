@@ -180,6 +180,7 @@ async fn history_stands_at_the_moment_the_hub_learnt_of_it(db: TestDb) {
         from: known,
         to,
         withdrawn: None,
+        false_alarm: None,
     };
     assert_eq!(at(known).await.incidents, [door(None)]);
     world.commit(&[cleared(&alert, happened + secs(60))], over).await;

@@ -7,6 +7,7 @@ mod harness;
 
 mod desk;
 mod emergency;
+mod false_alarms;
 mod logins;
 mod noise;
 mod opening;

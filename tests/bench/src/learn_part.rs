@@ -157,7 +157,7 @@ fn samples() -> anyhow::Result<Samples> {
         table.push(&values)?;
         rows.push(Sample { unit, group, at, next_failure, next_blind: None });
     }
-    Ok(Samples { features, groups: vec!["one".to_owned(), "other".to_owned()], rows, table })
+    Ok(Samples { features, groups: vec!["one".to_owned(), "other".to_owned()], rows, table, false_alarms: Vec::new() })
 }
 
 /// Scores all devices three times: the best time, and the area under the curve.

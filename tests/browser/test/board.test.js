@@ -164,6 +164,27 @@ describe("the board", () => {
     await page.done();
   });
 
+  test("a closed ticket can be said to have been a false alarm, one that is open cannot", async () => {
+    const open = await ticketPage(await opened("lift-2", "entrapment"));
+    const nothing = { label: "Nothing found: a false alarm" };
+    const offered = (page) =>
+      page.locator("[data-preparation]").getByLabel("What had failed").locator("option").allInnerTexts();
+    await open.locator("[data-preparation]").getByLabel("What had failed").waitFor();
+    assert.ok(!(await offered(open)).includes(nothing.label));
+    await open.done();
+
+    const { tickets } = await api.get("/api/v1/tickets?state=closed&device=lift-3&kind=breakdown");
+    const page = await ticketPage(tickets[0]);
+    const causes = page.locator("[data-preparation]");
+    await causes.getByLabel("What had failed").selectOption(nothing);
+    assert.equal(await page.locator("[data-parts-used]").count(), 0, "it takes no parts");
+    await causes.getByRole("button", { name: "Say what was found" }).click();
+    await page.locator("ol").getByText(nothing.label).waitFor();
+    await causes.getByText(/Nothing was found in 1 of \d+ closed tickets of this rule/).waitFor();
+    assert.equal((await api.get(`/api/v1/tickets/${tickets[0].id}`)).cause.id, "nothing_found");
+    await page.done();
+  });
+
   test("an affected person is added with a number in international form, and gets a care page", async () => {
     const ticket = await opened("lift-2", "entrapment");
     const page = await ticketPage(ticket);

@@ -17,6 +17,15 @@ pub struct CauseRef {
     pub name: Localised,
 }
 
+/// How often nothing was found on the organisation's closed tickets of this profile and rule: false alarms.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct FalseAlarmsView {
+    /// On so many tickets.
+    pub count: u32,
+    /// Of so many of which somebody said what was found, if only that nothing was.
+    pub told: u32,
+}
+
 /// A cause and how probable it is.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct CauseView {
@@ -26,7 +35,7 @@ pub struct CauseView {
     /// What people call it.
     #[schema(value_type = Text)]
     pub name: Localised,
-    /// Its probability among the causes listed, 0 to 1.
+    /// Its probability among the causes listed, 0 to 1, if something is wrong.
     pub probability: f64,
     /// How often it was confirmed when tickets of this profile and rule were closed.
     pub confirmed: u32,

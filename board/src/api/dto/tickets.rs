@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    ActorView, AlertView, CauseRef, DeviceRef, ForecastView, ImpactView, PersonRef, PreparationView, SiteRef, Text,
+    ActorView, AlertView, CauseRef, DeviceRef, FalseAlarmsView, ForecastView, ImpactView, PersonRef, PreparationView,
+    SiteRef, Text,
 };
 use crate::api::codes::{
     ChannelCode, DeliveryCode, KindCode, LanguageCode, MilestoneCode, OccupancyCode, PurposeCode, SeverityCode,
@@ -431,7 +432,7 @@ pub enum ActionCode {
     Released,
     /// Finish the case.
     Close,
-    /// Say what had failed and which parts were used, also after it is closed.
+    /// Say what had failed, or that nothing had, and which parts were used, also after it is closed.
     ConfirmCause,
     /// Write on the timeline.
     Note,
@@ -466,7 +467,7 @@ pub enum ActionRequest {
         /// What was found and done; required while alerts are open.
         #[serde(default)]
         note: Option<String>,
-        /// What had failed: one of `known_causes`.
+        /// What had failed: one of `known_causes`. `nothing_found`: nothing had; it takes no parts.
         #[serde(default)]
         #[schema(value_type = Option<String>)]
         cause: Option<CauseId>,
@@ -477,7 +478,7 @@ pub enum ActionRequest {
     },
     /// Say what had failed and which parts were used, also after it is closed; again, if it was something else.
     ConfirmCause {
-        /// What: one of `known_causes`.
+        /// What: one of `known_causes`; `nothing_found` only when the ticket is closed.
         #[schema(value_type = String)]
         cause: CauseId,
         /// As with `close`; what was said before stays if it is left out.
@@ -531,9 +532,12 @@ pub struct TicketDetail {
     pub preparation: Option<PreparationView>,
     /// For forecasts and breakdowns of one device: whom it affects.
     pub impact: Option<ImpactView>,
-    /// What had failed, as somebody said.
+    /// How often nothing was found on tickets that this rule opened; null if never.
+    pub false_alarms: Option<FalseAlarmsView>,
+    /// What had failed, or `nothing_found`, as somebody said.
     pub cause: Option<CauseRef>,
-    /// What may be named as the cause when it is closed: the profile's catalogue, the likeliest first.
+    /// What may be named as the cause when it is closed: the profile's catalogue, the likeliest first, and `nothing_found`: it
+    /// was a false alarm.
     pub known_causes: Vec<CauseRef>,
     /// The parts that were used, as somebody said; null if nobody did.
     #[schema(value_type = Option<Vec<Text>>)]

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { families, merge, order, place, runs } from "./tickets";
+import { answers, families, hasCatalogue, merge, NOTHING_FOUND, order, place, runs } from "./tickets";
 import type { Alert, TicketSummary, TimelineEntry } from "./types";
 
 function ticket(number: number, change: Partial<TicketSummary> = {}): TicketSummary {
@@ -89,5 +89,24 @@ describe("many of the same", () => {
       ({ id, rule, cleared_at, title: { en: rule, zh: rule } }) as Alert;
     const found = families([alert("a", "x", "t"), alert("b", "y"), alert("c", "x"), alert("d", "z", "t")]);
     expect(found.map((family) => family.map(({ id }) => id))).toEqual([["c", "a"], ["b"], ["d"]]);
+  });
+});
+
+describe("answers", () => {
+  const cause = (id: string) => ({ id, name: { en: id, zh: id } });
+  const known_causes = [cause("lock"), cause(NOTHING_FOUND)];
+  const said = (status: TicketSummary["status"], closing: boolean) =>
+    answers({ known_causes, status }, closing).map(({ id }) => id);
+
+  it("says that nothing was found of a ticket that is closed, or with its closing", () => {
+    expect(said("open", false)).toEqual(["lock"]);
+    expect(said("restored", false)).toEqual(["lock"]);
+    expect(said("open", true)).toEqual(["lock", NOTHING_FOUND]);
+    expect(said("closed", false)).toEqual(["lock", NOTHING_FOUND]);
+  });
+
+  it("knows a profile without causes", () => {
+    expect(hasCatalogue({ known_causes })).toBe(true);
+    expect(hasCatalogue({ known_causes: [cause(NOTHING_FOUND)] })).toBe(false);
   });
 });

@@ -1,8 +1,22 @@
 // How tickets are ordered and merged on the board.
 
-import type { Alert, Severity, TicketSummary, TimelineEntry } from "./types";
+import type { Alert, CauseRef, Severity, TicketDetail, TicketSummary, TimelineEntry } from "./types";
 
 const RANK: Record<Severity, number> = { critical: 0, major: 1, minor: 2, info: 3 };
+
+/** The answer in place of a cause that nothing was wrong: a false alarm. It takes no parts. */
+export const NOTHING_FOUND = "nothing_found";
+
+/** Whether causes can be named on the ticket. */
+export function hasCatalogue({ known_causes }: Pick<TicketDetail, "known_causes">): boolean {
+  return known_causes.some((cause) => cause.id !== NOTHING_FOUND);
+}
+
+/** What can be said of the ticket as it stands: that nothing was found, only when it is closed or with its closing. */
+export function answers(ticket: Pick<TicketDetail, "known_causes" | "status">, closing: boolean): CauseRef[] {
+  const ends = closing || ticket.status === "closed";
+  return ticket.known_causes.filter((cause) => ends || cause.id !== NOTHING_FOUND);
+}
 
 /** The newer of two states of a ticket: what the stream brings may be older than what an action answered. */
 export function merge(known: TicketSummary | undefined, heard: TicketSummary): TicketSummary {

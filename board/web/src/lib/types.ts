@@ -256,6 +256,7 @@ export interface Runbook {
   skill: Text;
   duration: string;
 }
+/** A cause, or `nothing_found`. */
 export interface CauseRef {
   id: string;
   name: Text;
@@ -303,6 +304,7 @@ export interface TicketDetail extends TicketSummary {
   runbook: Runbook | null;
   preparation: Preparation | null;
   impact: Impact | null;
+  false_alarms: { count: number; told: number } | null;
   cause: CauseRef | null;
   known_causes: CauseRef[];
   parts_used: Text[] | null;

@@ -255,7 +255,7 @@ fn title(
 fn too_little(profile: &Profile, known: &Known, samples: &Samples, horizon: Duration, reason: &str) -> String {
     let (first, last) = (samples.rows.first().map(|row| row.at), samples.rows.last().map(|row| row.at));
     let days = first.zip(last).map_or(0, |(first, last)| last.since(first).as_secs() / DAY.as_secs());
-    let failed = known.failures().iter().map(Vec::len).sum::<usize>();
+    let failed = known.history.failures.iter().map(Vec::len).sum::<usize>();
     format!(
         "too little history of \"{}\" to score forecasts of {}: {reason}. The store knows {} devices, {failed} failures and {days} \
          days on which units were known for 30 days; training, calibration and contest each need 30 failures and 30 quiet \

@@ -169,6 +169,8 @@ export const en = {
   likely_causes_about:
     "Of the causes that the profile names for this, weighed by what was found before. Prepared for are those in bold.",
   confirmed_n: "found {n} times before",
+  false_alarms_n:
+    "Nothing was found in {count} of {told} closed tickets of this rule whose finding was noted.",
   percent: "{n} %",
   repair_takes: "About {usual}, at most {longest}",
   cause_found: "What had failed",

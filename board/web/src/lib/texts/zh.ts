@@ -166,6 +166,7 @@ export const zh: Texts = {
   likely_causes: "可能原因",
   likely_causes_about: "在设备档案列出的原因中，结合以往确认结果估算。加粗者为本次准备的对象。",
   confirmed_n: "以往确认 {n} 次",
+  false_alarms_n: "此规则已关闭并填写结论的 {told} 张工单中，有 {count} 张未发现故障。",
   percent: "{n}%",
   repair_takes: "约 {usual}，最长 {longest}",
   cause_found: "故障原因",
