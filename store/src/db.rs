@@ -75,12 +75,24 @@ impl Tx {
 pub(crate) struct Db {
     pub(crate) read: Pool,
     pub(crate) write: Pool,
+    /// For readings. On PostgreSQL they have connections of their own: a flood of them keeps no ticket waiting for one, and
+    /// few that are always busy cost the server less than many in turn.
+    pub(crate) bulk: Pool,
 }
 
 impl Db {
     /// Starts a transaction that may write.
     pub(crate) async fn begin(&self) -> Result<Tx> {
-        match &self.write {
+        Self::begin_on(&self.write).await
+    }
+
+    /// Starts a transaction that writes readings.
+    pub(crate) async fn begin_bulk(&self) -> Result<Tx> {
+        Self::begin_on(&self.bulk).await
+    }
+
+    async fn begin_on(pool: &Pool) -> Result<Tx> {
+        match pool {
             Engine::Postgres(pool) => pool.begin().await.map(Engine::Postgres),
             // A deferred transaction that turns into a writer half-way can fail; this one waits at its start.
             Engine::Sqlite(pool) => pool.begin_with("BEGIN IMMEDIATE").await.map(Engine::Sqlite),
@@ -91,6 +103,7 @@ impl Db {
     pub(crate) async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
+        self.bulk.close().await;
     }
 }
 

@@ -30,7 +30,7 @@ pub struct StoreConfig {
     /// `sqlite:PATH`, or `postgres://USER@HOST:PORT/DATABASE`. The password may come from `PGPASSWORD` or from the file
     /// named by `PGPASSFILE` instead of the URL.
     pub url: String,
-    /// The most connections used at once.
+    /// The most connections used at once; on PostgreSQL beside three for readings.
     pub max_connections: u32,
     /// PostgreSQL: how much time one partition of readings (or chunk, with TimescaleDB) spans, in whole days.
     #[serde(with = "model::duration")]
@@ -70,6 +70,8 @@ pub struct DeskSettings {
 
 /// "liftline" in ASCII: the number of the advisory lock that the hub of a PostgreSQL database holds.
 const HUB_LOCK: i64 = 0x6c69_6674_6c69_6e65;
+/// PostgreSQL connections for readings: the two that share a backlog, and one for events beside it.
+const BULK_CONNECTIONS: u32 = 3;
 /// How often the hub's lock is looked at.
 const LOCK_CHECK: Duration = Duration::from_secs(2);
 /// How long that look may take before the lock counts as lost.
@@ -269,14 +271,11 @@ async fn open_postgres(options: PgConnectOptions, connections: u32, hub: bool, t
     } else {
         HubLock::None
     };
-    let pool = PgPoolOptions::new()
-        .max_connections(connections.max(2))
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options)
-        .await
-        .map_err(|source| StoreError::Connect { target: target.to_owned(), source })?;
-    let pool = Engine::Postgres(pool);
-    Ok((Db { read: pool.clone(), write: pool }, lock))
+    let pool = |connections| PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+    let bulk = Engine::Postgres(pool(BULK_CONNECTIONS).connect_lazy_with(options.clone()));
+    let common = pool(connections.max(2)).connect_with(options).await;
+    let common = Engine::Postgres(common.map_err(|source| StoreError::Connect { target: target.to_owned(), source })?);
+    Ok((Db { read: common.clone(), write: common, bulk }, lock))
 }
 
 async fn open_sqlite(path: &Path, connections: u32, hub: bool, target: &str) -> Result<(Db, HubLock)> {
@@ -316,7 +315,8 @@ async fn open_sqlite(path: &Path, connections: u32, hub: bool, target: &str) -> 
         .connect_with(options.read_only(true).create_if_missing(false))
         .await
         .map_err(connect)?;
-    Ok((Db { read: Engine::Sqlite(read), write: Engine::Sqlite(write) }, lock))
+    let write = Engine::Sqlite(write);
+    Ok((Db { read: Engine::Sqlite(read), bulk: write.clone(), write }, lock))
 }
 
 fn lock_file(database: &Path, target: &str) -> Result<File> {

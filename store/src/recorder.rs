@@ -231,7 +231,7 @@ impl Store {
     async fn record_all(&self, batch: &RecorderBatch, now: Timestamp) -> Result<RecordReport> {
         let mut changes = Vec::new();
         self.make_room(&batch.rows).await?;
-        let mut tx = self.db().begin().await?;
+        let mut tx = self.db().begin_bulk().await?;
         let mut report = RecordReport { rows: self.write_rows(&mut tx, &batch.rows).await?, ..RecordReport::default() };
         for RecordedEvent { device, event, received_at } in &batch.events {
             let body = document("event", &event.values)?;
@@ -275,7 +275,7 @@ impl Store {
     /// As [`Store::record`].
     pub async fn store_readings(&self, rows: &[Row]) -> Result<u64> {
         self.make_room(rows).await?;
-        let mut tx = self.db().begin().await?;
+        let mut tx = self.db().begin_bulk().await?;
         let written = self.write_rows(&mut tx, rows).await?;
         tx.commit().await?;
         Ok(written)
