@@ -33,6 +33,8 @@ use crate::{
 const MAX_COMMANDS: usize = 64;
 /// How long the broker has to acknowledge a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long acknowledgements have to go out before the farewell.
+const LAST_ACKS: Duration = Duration::from_millis(100);
 /// How long the farewell to the broker may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a connection must have lasted for the pauses between attempts to start small again.
@@ -351,6 +353,8 @@ async fn room<'a>(
 
 /// Says goodbye, so that acknowledgements on their way still go out and the broker sees no failure.
 async fn farewell(client: &Client, event_loop: &mut EventLoop) {
+    // In the library's queue a farewell overtakes acknowledgements: they go out first.
+    let _still_connected = timeout(LAST_ACKS, async { while event_loop.poll().await.is_ok() {} }).await;
     if client.disconnect().is_err() {
         return;
     }
