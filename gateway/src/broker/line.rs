@@ -33,13 +33,12 @@ use crate::{
 const MAX_COMMANDS: usize = 64;
 /// How long the broker has to acknowledge a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long acknowledgements have to go out before the farewell.
+/// How long the broker has to read the last acknowledgements before the farewell.
 const LAST_ACKS: Duration = Duration::from_millis(100);
 /// How long the farewell to the broker may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a connection must have lasted for the pauses between attempts to start small again.
 const SETTLED: Duration = Duration::from_secs(30);
-
 /// How many packets in a row are taken from what the library has at hand.
 const IN_A_ROW: u32 = 64;
 
@@ -139,29 +138,31 @@ impl Session<'_> {
         loop {
             let poll = event_loop.poll();
             tokio::pin!(poll);
-            // Most often the library has read more than one packet. The rest of this loop has its turn after some of them.
-            let at_hand = if in_a_row < IN_A_ROW { futures::poll!(&mut poll) } else { Poll::Pending };
-            in_a_row = if at_hand.is_ready() { in_a_row + 1 } else { 0 };
             // The poll is never cancelled while the connection lives: it is kept across the other arms.
-            let happened = match at_hand {
-                Poll::Ready(happened) => happened,
-                Poll::Pending => loop {
-                    tokio::select! {
-                        () = shutdown.cancelled() => return End::Shutdown,
-                        happened = &mut poll => break happened,
-                        () = wake.notified() => if let Some(end) = self.acknowledge() { return end },
-                        room = room(&self.backlog, out), if !self.backlog.is_empty() => match (room, self.backlog.pop_front()) {
-                            (Ok(room), Some(inbound)) => room.send(inbound),
-                            (Ok(_), None) => {}
-                            (Err(_), _) => return End::IntakeGone,
-                        },
-                        downlink = downlinks.recv(), if downlinks_open && self.commands.len() < MAX_COMMANDS => match downlink {
-                            Some(downlink) => self.send(downlink),
-                            None => downlinks_open = false,
-                        },
-                        Some(()) = self.commands.next(), if !self.commands.is_empty() => {}
-                    }
-                },
+            let happened = loop {
+                // Most often the library has read more than one packet. The rest has its turn after some of them.
+                if in_a_row < IN_A_ROW
+                    && let Poll::Ready(happened) = futures::poll!(&mut poll)
+                {
+                    in_a_row += 1;
+                    break happened;
+                }
+                in_a_row = 0;
+                tokio::select! {
+                    () = shutdown.cancelled() => return End::Shutdown,
+                    happened = &mut poll => break happened,
+                    () = wake.notified() => if let Some(end) = self.acknowledge() { return end },
+                    room = room(&self.backlog, out), if !self.backlog.is_empty() => match (room, self.backlog.pop_front()) {
+                        (Ok(room), Some(inbound)) => room.send(inbound),
+                        (Ok(_), None) => {}
+                        (Err(_), _) => return End::IntakeGone,
+                    },
+                    downlink = downlinks.recv(), if downlinks_open && self.commands.len() < MAX_COMMANDS => match downlink {
+                        Some(downlink) => self.send(downlink),
+                        None => downlinks_open = false,
+                    },
+                    Some(()) = self.commands.next(), if !self.commands.is_empty() => {}
+                }
             };
             match happened {
                 Ok(Happened::Connected { session_present }) => self.connected(session_present),
@@ -353,7 +354,8 @@ async fn room<'a>(
 
 /// Says goodbye, so that acknowledgements on their way still go out and the broker sees no failure.
 async fn farewell(client: &Client, event_loop: &mut EventLoop) {
-    // In the library's queue a farewell overtakes acknowledgements: they go out first.
+    // The library closes the connection right behind the farewell. If the broker has sent something that was not read by then, that
+    // resets the connection, and acknowledgements which the broker has not read yet are lost.
     let _still_connected = timeout(LAST_ACKS, async { while event_loop.poll().await.is_ok() {} }).await;
     if client.disconnect().is_err() {
         return;

@@ -57,11 +57,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gathering<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if bytes.first() != Some(&PUBACK) || self.waiting.len() + bytes.len() > GATHERED {
+        let may_wait = are_acknowledgements(bytes);
+        if !may_wait || self.waiting.len() + bytes.len() > GATHERED {
             ready!(self.poll_send(cx))?;
-            if bytes.first() != Some(&PUBACK) {
-                return Pin::new(&mut self.inner).poll_write(cx, bytes);
-            }
+        }
+        if !may_wait {
+            return Pin::new(&mut self.inner).poll_write(cx, bytes);
         }
         self.waiting.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
@@ -78,6 +79,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
+}
+
+/// Whether there is nothing but whole acknowledgements: the library may write other packets with them.
+fn are_acknowledgements(mut bytes: &[u8]) -> bool {
+    while let [PUBACK, length, rest @ ..] = bytes {
+        match rest.get(usize::from(*length)..) {
+            Some(next) => bytes = next,
+            None => return false,
+        }
+    }
+    bytes.is_empty()
 }
 
 #[cfg(test)]
@@ -112,6 +124,20 @@ mod tests {
         let mut read = [0; 6];
         far.read_exact(&mut read).await.unwrap();
         assert_eq!(read, [PUBACK, 2, 0, 7, 0xC0, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_packet_that_is_written_with_acknowledgements_goes_out_at_once() {
+        let (near, mut far) = duplex(64);
+        let mut near = Gathering::new(near);
+        near.write_all(&[PUBACK, 2, 0, 7, PUBACK, 2, 0, 8, 0xE0, 0]).await.unwrap();
+        near.flush().await.unwrap();
+        let mut read = [0; 10];
+        assert!(
+            futures::poll!(Box::pin(far.read_exact(&mut read))).is_ready(),
+            "the farewell is the last that is written"
+        );
+        assert_eq!(read[8..], [0xE0, 0]);
     }
 
     #[tokio::test]
