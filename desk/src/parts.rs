@@ -40,28 +40,30 @@ pub struct Need {
     pub told: u32,
 }
 
-/// What was used, counted for each cause and part: looked up for every cause, part and page.
-struct Counts<'a> {
-    told: HashMap<&'a CauseId, u32>,
-    used: HashMap<(&'a CauseId, String), u32>,
+/// What was used, counted for each cause: looked up for every cause and part of a page.
+#[derive(Default)]
+struct Count {
+    /// Of how many closed repairs the parts are known.
+    told: u32,
+    /// How many of them took a part, by its [`key`].
+    used: HashMap<String, u32>,
 }
 
-impl<'a> Counts<'a> {
-    fn of(usage: &'a Usage) -> Self {
-        let mut used: HashMap<(&CauseId, String), u32> = HashMap::new();
-        for (cause, part, count) in &usage.used {
-            *used.entry((cause, key(part))).or_default() += count;
+impl Count {
+    fn by_cause(usage: &Usage) -> HashMap<&CauseId, Self> {
+        let mut counts: HashMap<&CauseId, Self> = HashMap::new();
+        for (cause, told) in &usage.told {
+            counts.entry(cause).or_default().told = *told;
         }
-        Self { told: usage.told.iter().map(|(cause, count)| (cause, *count)).collect(), used }
+        for (cause, part, used) in &usage.used {
+            *counts.entry(cause).or_default().used.entry(key(part)).or_default() += used;
+        }
+        counts
     }
 
-    fn told(&self, cause: &CauseId) -> u32 {
-        self.told.get(cause).copied().unwrap_or(0)
-    }
-
-    fn used(&self, cause: &'a CauseId, part: &str) -> u32 {
+    fn used(&self, part: &str) -> u32 {
         // Two ways to write one part may both be on one repair.
-        self.used.get(&(cause, key(part))).copied().unwrap_or(0).min(self.told(cause))
+        self.used.get(part).copied().unwrap_or(0).min(self.told)
     }
 }
 
@@ -77,10 +79,12 @@ fn key(name: &str) -> String {
 /// are known. Over all causes these are weighed by how likely each cause is.
 #[must_use]
 pub(crate) fn needed(causes: &[Ranked<'_>], usage: &Usage) -> Vec<Need> {
-    let counts = Counts::of(usage);
+    let counts = Count::by_cause(usage);
     let mut names: Vec<Localised> = Vec::new();
     for cause in causes.iter().filter(|ranked| ranked.prepared).map(|ranked| ranked.cause) {
-        let learnt = usage.used.iter().filter(|(id, part, _)| *id == cause.id && counts.used(id, part) >= PROPOSED);
+        let of = counts.get(&cause.id);
+        let often = |part: &str| of.is_some_and(|count| count.used(&key(part)) >= PROPOSED);
+        let learnt = usage.used.iter().filter(|(id, part, _)| *id == cause.id && often(part));
         let learnt = learnt.map(|(_, part, _)| Localised::new(part, part));
         for part in cause.parts.iter().cloned().chain(learnt) {
             if names.iter().all(|known| key(&known.en) != key(&part.en)) {
@@ -94,11 +98,12 @@ pub(crate) fn needed(causes: &[Ranked<'_>], usage: &Usage) -> Vec<Need> {
     needs
 }
 
-fn need<'a>(name: Localised, causes: &'a [Ranked<'_>], counts: &Counts<'a>) -> Need {
+fn need(name: Localised, causes: &[Ranked<'_>], counts: &HashMap<&CauseId, Count>) -> Need {
+    let part = key(&name.en);
     let mut need = Need { name, probability: 0.0, used: 0, told: 0 };
     for Ranked { cause, probability, .. } in causes {
-        let named = cause.parts.iter().any(|known| key(&known.en) == key(&need.name.en));
-        let (used, told) = (counts.used(&cause.id, &need.name.en), counts.told(&cause.id));
+        let named = cause.parts.iter().any(|known| key(&known.en) == part);
+        let (used, told) = counts.get(&cause.id).map_or((0, 0), |count| (count.used(&part), count.told));
         if named || used > 0 {
             let prior = if named { CATALOGUE } else { 0.0 };
             need.probability += probability * (prior + f64::from(used)) / (CATALOGUE + f64::from(told));

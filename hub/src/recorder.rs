@@ -85,7 +85,7 @@ impl Recorder {
         let [events, telemetry] = Lane::ALL.map(|lane| self.follow(lane, &shutdown));
         tokio::try_join!(events, telemetry)?;
         let last = RecorderBatch { seen: lock(&self.heard).rest(), ..RecorderBatch::default() };
-        if !last.seen.is_empty() {
+        if !last.is_empty() {
             self.insist(|| self.store.record(&last, self.clock.now()), &shutdown).await;
         }
         Ok(())
@@ -173,7 +173,7 @@ impl Recorder {
         // Once, not at every try: a reject that is written later is not another one.
         lock(&self.samples).choose(&mut batch.rejects);
         batch.seen = lock(&self.heard).gather(batch.seen, Instant::now());
-        let written = self.insist(|| self.store.record(&batch, self.clock.now()), shutdown).await;
+        let written = batch.is_empty() || self.insist(|| self.store.record(&batch, self.clock.now()), shutdown).await;
         if written {
             counter!("liftline_entries_recorded_total").increment(count);
         }

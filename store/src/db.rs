@@ -69,6 +69,9 @@ impl Tx {
     }
 }
 
+/// How many transactions of readings are worth writing side by side on PostgreSQL.
+pub(crate) const WRITERS: usize = 2;
+
 /// The database: where to read and where to write. On PostgreSQL the two are one pool; SQLite has several readers and
 /// one writer, so that writers queue here instead of failing with "database is locked".
 #[derive(Debug, Clone)]

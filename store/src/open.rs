@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, broadcast};
 
 use crate::{
     Inner, Result, Store, StoreError, changes,
-    db::{ACQUIRE_TIMEOUT, Db, Engine, LOCK_TIMEOUT, STATEMENT_TIMEOUT},
+    db::{ACQUIRE_TIMEOUT, Db, Engine, LOCK_TIMEOUT, STATEMENT_TIMEOUT, WRITERS},
     migrate,
 };
 
@@ -70,8 +70,8 @@ pub struct DeskSettings {
 
 /// "liftline" in ASCII: the number of the advisory lock that the hub of a PostgreSQL database holds.
 const HUB_LOCK: i64 = 0x6c69_6674_6c69_6e65;
-/// PostgreSQL connections for readings: the two that share a backlog, and one for events beside it.
-const BULK_CONNECTIONS: u32 = 3;
+/// PostgreSQL connections for readings: those that share a backlog, and one for events beside it.
+const BULK_CONNECTIONS: u32 = WRITERS as u32 + 1;
 /// How often the hub's lock is looked at.
 const LOCK_CHECK: Duration = Duration::from_secs(2);
 /// How long that look may take before the lock counts as lost.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     Change, NewReject, Result, Store, StoreError, commands,
     copy::try_copy,
-    db::{DbText, DbTime, Engine, Tx, at, document, execute, fetch_optional, int, statements, text},
+    db::{DbText, DbTime, Engine, Tx, WRITERS, at, document, execute, fetch_optional, int, statements, text},
     partitions::Layout,
     rejects,
     wide::{Column, ColumnKind, WideTable, safe},
@@ -174,7 +174,7 @@ impl RecorderBatch {
     /// True if it holds nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.seen.is_empty()
     }
 
     /// Empties it and keeps its memory.
@@ -217,7 +217,7 @@ impl Store {
     #[must_use]
     pub fn writers(&self) -> usize {
         match &self.db().write {
-            Engine::Postgres(_) => 2,
+            Engine::Postgres(_) => WRITERS,
             Engine::Sqlite(_) => 1,
         }
     }

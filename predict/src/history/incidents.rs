@@ -127,8 +127,7 @@ impl History {
 
 /// When a unit failed, by its changes of state.
 fn failed(happenings: &[Happening]) -> Vec<Timestamp> {
-    let new = |happening: &&Happening| matches!(happening.state, State::Down { failure: true, .. });
-    happenings.iter().filter(new).map(|happening| happening.at).collect()
+    happenings.iter().filter(|happening| happening.state.is_failure()).map(|happening| happening.at).collect()
 }
 
 /// The incidents that count at a time: those of which it was not found by then that they were none.

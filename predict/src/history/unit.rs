@@ -53,6 +53,14 @@ pub enum State {
     Unknown,
 }
 
+impl State {
+    /// Whether a new failure begins.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Down { failure: true, .. })
+    }
+}
+
 /// Fading counts of one kind, and when it was last.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kind {

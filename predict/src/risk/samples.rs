@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::Timestamp;
 
 use crate::{
-    history::{Course, Feature, Fleet, Happening, HistoryError, Measurement, Revision, State},
+    history::{Course, Feature, Fleet, Happening, HistoryError, Measurement, Revision},
     learn::Table,
 };
 
@@ -72,7 +72,7 @@ impl Samples {
     pub fn walk(fleet: Fleet, happenings: &[Happening], moments: &[Timestamp]) -> Result<Self, HistoryError> {
         let mut failures: Vec<Vec<Timestamp>> = vec![Vec::new(); fleet.units().len()];
         for happening in happenings {
-            if matches!(happening.state, State::Down { failure: true, .. })
+            if happening.state.is_failure()
                 && let Some(own) = failures.get_mut(happening.unit)
             {
                 own.push(happening.at);

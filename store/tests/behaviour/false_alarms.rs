@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use desk::{Action, Actor, Confirmed, Event, Status, TransitionError};
-use model::{
-    CauseId, Localised, MilestoneKind, ProfileId, RuleId, Severity, TicketId, TicketKind, Timestamp, UserId,
-    profile::Failures,
-};
+use model::{CauseId, Localised, MilestoneKind, RuleId, TicketId, TicketKind, Timestamp, UserId, profile::Failures};
 use store::{ApplyError, IncidentKind, StoredIncident};
 
 use crate::{
-    harness::{TestDb, World, cleared, device_id, raised, secs, start},
+    harness::{TestDb, World, cleared, device_id, failures, lift, raised, secs, start},
     on_both_engines,
 };
 
@@ -21,26 +18,6 @@ on_both_engines!(
 );
 
 const DAY: Duration = Duration::from_hours(24);
-
-fn lift() -> ProfileId {
-    ProfileId::new("lift").unwrap()
-}
-
-fn failures(rules: &[&str], tickets: &[TicketKind]) -> Failures {
-    Failures {
-        rules: rules.iter().map(|rule| RuleId::new(rule).unwrap()).collect(),
-        events: Vec::new(),
-        ends: Vec::new(),
-        tickets: tickets.to_vec(),
-        channels: Vec::new(),
-        horizons: vec![DAY],
-        miss_cost: 9.0,
-        visit_cost: 1.0,
-        severity: Severity::Minor,
-        runbook: None,
-        line: 1,
-    }
-}
 
 fn cause(name: &str) -> Confirmed {
     Confirmed { id: CauseId::new(name).unwrap(), name: Localised::new(name, name) }
@@ -84,7 +61,7 @@ async fn a_false_alarm_is_known_as_such_from_when_it_was_said(db: TestDb) {
     let ticket = world.raise(&alert, hour(0)).await.id;
     world.commit(&[cleared(&alert, hour(2))], hour(2)).await;
     assert_eq!(world.ticket(ticket).await.status, Status::Closed, "what is restored closes by itself");
-    let (by_rule, by_ticket) = (failures(&["door"], &[]), failures(&[], &[TicketKind::Breakdown]));
+    let (by_rule, by_ticket) = (failures(&["door"], &[], &[], &[]), failures(&[], &[], &[], &[TicketKind::Breakdown]));
     let line = |kind: &str, from, to, found| (kind.to_owned(), from, to, found);
     let visit = line("visit", 2, Some(2), None);
     assert_eq!(known(&db, &by_rule, hour(99)).await, [line("door", 0, Some(2), None), visit.clone()]);
@@ -161,7 +138,7 @@ async fn an_entrapment_ends_no_sooner_for_a_false_alarm(db: TestDb) {
         assert!(matches!(refused, TransitionError::NotReleased { .. } | TransitionError::NothingFoundYet { .. }));
     }
     assert_eq!(world.ticket(ticket.id).await, ticket);
-    let by_rule = failures(&["entrapment"], &[]);
+    let by_rule = failures(&["entrapment"], &[], &[], &[]);
     assert_eq!(known(&db, &by_rule, start() + DAY).await, [("entrapment".to_owned(), 0, None, None)]);
     let (out, later) = (start() + secs(3600), start() + secs(7200));
     db.store.apply(world.org, ticket.id, act(Action::Released), out).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{AlertChange, ChannelId, Event, ProfileId, RuleId, Severity, TicketKind, Timestamp, profile::Failures};
+use model::{AlertChange, ChannelId, Event, ProfileId, RuleId, TicketKind, Timestamp, profile::Failures};
 use serde_json::json;
 use store::{
     ChannelDay, FailureForecast, ForecastMethod, ForecastOutcome, IncidentKind, ModelState, NewModel, RecordedEvent,
@@ -10,7 +10,7 @@ use store::{
 };
 
 use crate::{
-    harness::{CLI, TestDb, World, cleared, device_id, raised, secs, start},
+    harness::{CLI, TestDb, World, cleared, device_id, failures, lift, raised, secs, start},
     on_both_engines,
 };
 
@@ -27,27 +27,6 @@ on_both_engines!(
 );
 
 const DAY: Duration = Duration::from_hours(24);
-
-fn lift() -> ProfileId {
-    ProfileId::new("lift").unwrap()
-}
-
-fn failures(rules: &[&str], events: &[&str], ends: &[&str], tickets: &[TicketKind]) -> Failures {
-    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    Failures {
-        rules: rules.iter().map(|rule| RuleId::new(rule).unwrap()).collect(),
-        events: texts(events),
-        ends: texts(ends),
-        tickets: tickets.to_vec(),
-        channels: Vec::new(),
-        horizons: vec![DAY],
-        miss_cost: 9.0,
-        visit_cost: 1.0,
-        severity: Severity::Minor,
-        runbook: None,
-        line: 1,
-    }
-}
 
 fn new_model(n: u64) -> NewModel {
     let spans = [secs(0), DAY, DAY * 2, DAY * 3].map(|span| start() + span);

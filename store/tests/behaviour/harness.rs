@@ -8,7 +8,7 @@ use model::{
     Alert, AlertChange, AlertId, AlertSource, ChannelId, Device, DeviceId, Evidence, Language, Localised,
     MessageChannel, OrgId, Person, PersonRole, Profile, ProfileId, Receiver, RescueLevel, RuleId, Scope, Severity,
     Site, TicketId, TicketKind, Timestamp, Unit, Value,
-    profile::{Channel, ChannelKind},
+    profile::{Channel, ChannelKind, Failures},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::{
@@ -258,5 +258,28 @@ pub fn row(device: &str, time: Timestamp, seq: Option<u64>, values: &[(&str, Val
         time,
         seq,
         values: values.iter().map(|(id, value)| (channel(id), value.clone())).collect::<Vec<_>>().into(),
+    }
+}
+
+/// The profile of the tests' devices.
+pub fn lift() -> ProfileId {
+    ProfileId::new("lift").unwrap()
+}
+
+/// What counts as a failure.
+pub fn failures(rules: &[&str], events: &[&str], ends: &[&str], tickets: &[TicketKind]) -> Failures {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    Failures {
+        rules: rules.iter().map(|rule| RuleId::new(rule).unwrap()).collect(),
+        events: texts(events),
+        ends: texts(ends),
+        tickets: tickets.to_vec(),
+        channels: Vec::new(),
+        horizons: vec![std::time::Duration::from_hours(24)],
+        miss_cost: 9.0,
+        visit_cost: 1.0,
+        severity: Severity::Minor,
+        runbook: None,
+        line: 1,
     }
 }

@@ -7,7 +7,7 @@ use proptest::strategy::{Strategy as _, ValueTree as _};
 use store::{Series, StoreError};
 
 use crate::{
-    harness::{TestDb, World, channel, device_id, profile, row, secs, start, text},
+    harness::{TestDb, World, channel, device_id, lift, profile, row, secs, start, text},
     on_both_engines,
 };
 
@@ -27,10 +27,6 @@ async fn world(db: &TestDb) -> World {
     let world = World::new(db).await;
     db.store.ensure_profile(&profile(&[])).await.unwrap();
     world
-}
-
-fn lift() -> ProfileId {
-    ProfileId::new("lift").unwrap()
 }
 
 async fn messages_of_one_moment_make_one_row(db: TestDb) {

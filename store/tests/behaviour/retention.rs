@@ -7,7 +7,7 @@ use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use store::{Keep, RecordedEvent, RecorderBatch, Retention, Row, Store};
 
 use crate::{
-    harness::{TestDb, World, cleared, desk_settings, device_id, profile, raised, row, secs, start},
+    harness::{TestDb, World, cleared, desk_settings, device_id, lift, profile, raised, row, secs, start},
     on_both_engines,
 };
 
@@ -23,10 +23,6 @@ on_both_engines!(
 );
 
 const DAY: u64 = 86_400;
-
-fn lift() -> ProfileId {
-    ProfileId::new("lift").unwrap()
-}
 
 fn keep(days: u64) -> Retention {
     Retention { readings: Keep::For(secs(days * DAY)), ..Retention::default() }
