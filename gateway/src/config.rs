@@ -127,7 +127,7 @@ impl Default for BrokerConfig {
             username: None,
             password_file: None,
             protocol: ProtocolVersion::V5,
-            receive_maximum: u16::MAX,
+            receive_maximum: 60_000,
             connections: 1,
             tls: false,
             ca_file: None,

@@ -42,6 +42,11 @@ impl<T> Window<T> {
         ack
     }
 
+    /// How many messages await their acknowledgement.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// How the oldest message stands.
     pub(crate) fn head(&self) -> Head<'_, T> {
         match self.waiting.front() {

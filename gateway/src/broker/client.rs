@@ -1,6 +1,9 @@
 //! The MQTT client library, in its two versions, behind one small face. Nothing outside this file knows it.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -13,8 +16,8 @@ use crate::{
     config::{BrokerConfig, MAX_PACKET, ProtocolVersion},
 };
 
-/// Room in the client's queue beside one acknowledgement for each message in flight.
-const QUEUE_ROOM: usize = 256;
+/// How many acknowledgements and commands may wait in the library's queue; what finds no room waits in front of it.
+const QUEUE: usize = 1024;
 /// How many acknowledgements the library takes from its queue at once. Its default is one: then every acknowledgement costs a
 /// round through its event loop.
 const REQUESTS_AT_ONCE: usize = 256;
@@ -64,8 +67,9 @@ pub(super) enum EventLoop {
     V4(Box<v4::EventLoop>, String),
 }
 
-/// Prepares a client; connects at the first poll.
-pub(super) fn open(config: &BrokerConfig) -> Result<(Client, EventLoop), GatewayError> {
+/// Prepares a client; connects at the first poll. `owed` is how many messages await their acknowledgement: with too many, nothing
+/// more is read.
+pub(super) fn open(config: &BrokerConfig, owed: &Arc<AtomicUsize>) -> Result<(Client, EventLoop), GatewayError> {
     let password = match &config.password_file {
         Some(file) => Some(std::fs::read_to_string(file).map_err(|error| crate::ConfigError {
             key: "broker.password_file",
@@ -77,7 +81,7 @@ pub(super) fn open(config: &BrokerConfig) -> Result<(Client, EventLoop), Gateway
     let password = password.as_deref().map(|text| text.trim_end_matches(['\r', '\n']).to_owned()).unwrap_or_default();
     let address = format!("{}:{}", config.host, config.port);
     let keep_alive = u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX);
-    let queue = usize::from(config.receive_maximum) + QUEUE_ROOM;
+    let owed = owed.clone();
     Ok(match config.protocol {
         ProtocolVersion::V5 => {
             let mut options = v5::MqttOptions::new(&config.client_id, (config.host.clone(), config.port));
@@ -89,8 +93,9 @@ pub(super) fn open(config: &BrokerConfig) -> Result<(Client, EventLoop), Gateway
                 .set_session_store(NothingInFlight { expiry: Some(expiry) })
                 .set_receive_maximum(Some(config.receive_maximum))
                 .set_max_packet_size(Some(u32::try_from(MAX_PACKET).unwrap_or(u32::MAX)))
-                .set_socket_connector(|host, options| async move {
-                    v5::default_socket_connect(host, options).await.map(Gathering::new)
+                .set_socket_connector(move |host, options| {
+                    let owed = owed.clone();
+                    async move { Ok(Gathering::new(v5::default_socket_connect(host, options).await?, owed)) }
                 })
                 .set_max_request_batch(REQUESTS_AT_ONCE)
                 .set_ack_mode(v5::AckMode::Manual);
@@ -100,7 +105,7 @@ pub(super) fn open(config: &BrokerConfig) -> Result<(Client, EventLoop), Gateway
             if let Some(tls) = tls(config)? {
                 options.set_transport(v5::Transport::tls_with_config(tls));
             }
-            let (client, event_loop) = v5::AsyncClient::builder(options).capacity(queue).build();
+            let (client, event_loop) = v5::AsyncClient::builder(options).capacity(QUEUE).build();
             (Client::V5(client), EventLoop::V5(Box::new(event_loop), address))
         }
         ProtocolVersion::V311 => {
@@ -110,8 +115,9 @@ pub(super) fn open(config: &BrokerConfig) -> Result<(Client, EventLoop), Gateway
                 .set_keep_alive(keep_alive)
                 .set_clean_session(false)
                 .set_max_packet_size(268_435_455, MAX_PACKET)
-                .set_socket_connector(|host, options| async move {
-                    v4::default_socket_connect(host, options).await.map(Gathering::new)
+                .set_socket_connector(move |host, options| {
+                    let owed = owed.clone();
+                    async move { Ok(Gathering::new(v4::default_socket_connect(host, options).await?, owed)) }
                 })
                 .set_max_request_batch(REQUESTS_AT_ONCE)
                 .set_ack_mode(v4::AckMode::Manual);
@@ -121,7 +127,7 @@ pub(super) fn open(config: &BrokerConfig) -> Result<(Client, EventLoop), Gateway
             if let Some(tls) = tls(config)? {
                 options.set_transport(v4::Transport::tls_with_config(tls));
             }
-            let (client, event_loop) = v4::AsyncClient::builder(options).capacity(queue).build();
+            let (client, event_loop) = v4::AsyncClient::builder(options).capacity(QUEUE).build();
             (Client::V4(client), EventLoop::V4(Box::new(event_loop), address))
         }
     })

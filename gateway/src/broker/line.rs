@@ -4,7 +4,15 @@
 //! acknowledging happen beside it. Messages that wait for the intake stand in a backlog that the broker itself
 //! bounds: it sends no more than the receive maximum (MQTT 5) or its in-flight limit (3.1.1) unacknowledged.
 
-use std::{collections::VecDeque, task::Poll, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
@@ -65,12 +73,14 @@ impl Line<'_> {
         mut downlinks: mpsc::Receiver<Downlink>,
         shutdown: CancellationToken,
     ) -> Result<(), GatewayError> {
-        let (client, mut event_loop) = client::open(&self.config)?;
+        let owed = Arc::default();
+        let (client, mut event_loop) = client::open(&self.config, &owed)?;
         let max_backlog = usize::from(self.config.receive_maximum);
         let mut session = Session {
             line: &self,
             client,
             window: Window::default(),
+            owed,
             backlog: VecDeque::new(),
             max_backlog,
             commands: FuturesUnordered::new(),
@@ -114,6 +124,8 @@ struct Session<'a> {
     /// Messages of this connection that await their acknowledgement; emptied when it ends, so that an `Ack` of an
     /// earlier connection marks a place nobody looks at.
     window: Window<AckToken>,
+    /// How many those are, for the stream.
+    owed: Arc<AtomicUsize>,
     /// Messages that await room in the intake's queue.
     backlog: VecDeque<Inbound>,
     max_backlog: usize,
@@ -249,24 +261,26 @@ impl Session<'_> {
 
     /// Acknowledges to the broker what is done, in the order of arrival.
     fn acknowledge(&mut self) -> Option<End> {
-        loop {
+        let end = loop {
             match self.window.head() {
-                Head::Waiting => return None,
+                Head::Waiting => break None,
                 Head::Done(token) => {
                     if self.client.ack(token).is_err() {
-                        return None; // The client's queue is full; the next poll makes room.
+                        break None; // The client's queue is full; the next poll makes room.
                     }
                     self.window.pop();
                 }
                 Head::Dropped => {
                     metrics::counter!("liftline_messages_refused_total", "way" => "broker").increment(1);
-                    return Some(End::Lost(
+                    break Some(End::Lost(
                         "the intake could not take a message; connecting anew so that the broker sends it again"
                             .to_owned(),
                     ));
                 }
             }
-        }
+        };
+        self.owed.store(self.window.len(), Ordering::Relaxed);
+        end
     }
 
     fn send(&mut self, downlink: Downlink) {
@@ -295,6 +309,7 @@ impl Session<'_> {
     fn lost(&mut self, event_loop: &mut EventLoop, reason: String) {
         event_loop.disconnect();
         self.window = Window::default();
+        self.owed.store(0, Ordering::Relaxed);
         // The broker sends again what was not acknowledged; only what it will not send again is kept.
         self.backlog.retain(|inbound| inbound.ack.is_none());
         let was_connected = std::mem::take(&mut self.connected);
