@@ -89,12 +89,13 @@ pub fn run(dir: &std::path::Path, options: &Options) -> anyhow::Result<()> {
         &format!("in {:.0} s", took.as_secs_f64()),
     );
     let since = Instant::now();
-    let mut latencies = checked(probes.finish()?)?;
+    probes.publish_no_more();
     let stored = all_stored(&bench.runtime, hub, &mut database, before)?;
     let wanted = i64::try_from(buffered.messages())?;
     ensure!(stored >= wanted, "only {stored} of {wanted} messages were stored");
     let remark = format!("{:.0} s after the last acknowledgement", since.elapsed().as_secs_f64());
     line("stored", &format!("{stored}"), &remark);
+    let mut latencies = checked(probes.finish()?)?;
     let ms = |q: f64, d: &mut crate::report::Durations| format!("{:.0} ms", d.quantile_ms(q));
     let remark = format!("median {}", ms(0.5, &mut latencies.alerted));
     line("live alarm to alert and ticket, 99th percentile", &ms(0.99, &mut latencies.alerted), &remark);

@@ -60,14 +60,27 @@ pub struct Probes {
 
 /// Probes that run.
 pub struct Running {
-    stop: Arc<AtomicBool>,
+    asked: Arc<Asked>,
     thread: JoinHandle<anyhow::Result<Latencies>>,
 }
 
+/// What is asked of them.
+#[derive(Default)]
+struct Asked {
+    publish_no_more: AtomicBool,
+    finish: AtomicBool,
+}
+
 impl Running {
+    /// Stops publishing; what is on its way is looked for further on.
+    pub fn publish_no_more(&self) {
+        self.asked.publish_no_more.store(true, Ordering::Relaxed);
+    }
+
     /// Stops publishing and waits for what is on its way.
     pub fn finish(self) -> anyhow::Result<Latencies> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.publish_no_more();
+        self.asked.finish.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow::anyhow!("the probes panicked"))?
     }
 }
@@ -75,27 +88,25 @@ impl Running {
 impl Probes {
     /// Starts them in a thread of their own.
     pub fn start(self) -> Running {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
+        let asked = Arc::new(Asked::default());
+        let heard = asked.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(self.run(&stopped))
+            runtime.block_on(self.run(&heard))
         });
-        Running { stop, thread }
+        Running { asked, thread }
     }
 
-    async fn run(mut self, stop: &AtomicBool) -> anyhow::Result<Latencies> {
+    async fn run(mut self, asked: &Asked) -> anyhow::Result<Latencies> {
         let mut stream = connect(&self.target, PROBE).await?;
         let mut database = Watched::connect(&self.place).await?;
         let topic = format!("liftline/{PROBE}/telemetry");
         let (mut seen, mut latencies) = (Seen::new(self.first), Latencies::default());
-        let (mut next, mut next_alarm, mut stopped) = (Instant::now(), Instant::now() + self.alarm_every, None);
+        let (mut next, mut next_alarm, mut finishing) = (Instant::now(), Instant::now() + self.alarm_every, None);
         loop {
             let now = Instant::now();
-            if stopped.is_none() && stop.load(Ordering::Relaxed) {
-                stopped = Some(now);
-            }
-            if stopped.is_none() && now >= next {
+            let publishing = !asked.publish_no_more.load(Ordering::Relaxed);
+            if publishing && now >= next {
                 let message = seen.first + seen.sent.len() as u64;
                 let time_ms = self.base_ms + i64::try_from(message).unwrap_or(0) * 10;
                 stream.write_all(&publish(&topic, payload(time_ms, message).as_bytes())).await?;
@@ -103,7 +114,7 @@ impl Probes {
                 next = now + EVERY;
                 drain(&stream);
             }
-            if stopped.is_none()
+            if publishing
                 && now >= next_alarm
                 && let Some(number) = self.alarms.next()
             {
@@ -112,7 +123,8 @@ impl Probes {
                 next_alarm = now + self.alarm_every;
             }
             seen.look(&mut database, &mut latencies).await?;
-            if let Some(since) = stopped {
+            if asked.finish.load(Ordering::Relaxed) {
+                let since = *finishing.get_or_insert(now);
                 latencies.missing = seen.sent.len() - seen.stored + seen.alarms.len();
                 if latencies.missing == 0 || since.elapsed() > LAST {
                     return Ok(latencies);
