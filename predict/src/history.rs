@@ -8,6 +8,7 @@
 //! Bounded a unit: sums that fade, and the times of at most [`unit::RECENT`] failures. A [`History`] holds eight bytes a daily
 //! mean.
 
+mod calendar;
 mod channel;
 mod columns;
 mod decay;
@@ -16,6 +17,7 @@ mod incidents;
 mod means;
 mod unit;
 
+pub use calendar::Calendar;
 pub use columns::{Feature, Shape};
 pub use fleet::{Course, Fleet, Happening, HistoryError, Known, Measurement, Revision, Schema, UnitInfo};
 pub use incidents::{History, Incident};

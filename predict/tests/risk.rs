@@ -205,7 +205,9 @@ fn loading_refuses_what_does_not_fit() {
     assert!(matches!(RiskModel::from_bytes(&bytes, features, &groups[..1]), Err(ArtefactError::Groups { .. })));
     let mut newer = bytes.clone();
     newer[8] = u8::try_from(FORMAT + 1).unwrap();
-    assert!(matches!(RiskModel::from_bytes(&newer, features, groups), Err(ArtefactError::Format { found: 2 })));
+    assert!(
+        matches!(RiskModel::from_bytes(&newer, features, groups), Err(ArtefactError::Format { found }) if found == FORMAT + 1)
+    );
     assert!(matches!(RiskModel::from_bytes(b"{}", features, groups), Err(ArtefactError::NotAModel)));
     for cut in (10..bytes.len()).step_by(997) {
         assert!(RiskModel::from_bytes(&bytes[..cut], features, groups).is_err(), "cut at {cut}");

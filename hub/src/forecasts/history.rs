@@ -77,7 +77,7 @@ fn schema(profile: &Profile, failures: &Failures) -> (Schema, HashMap<IncidentKi
     let (names, kinds): (Vec<String>, Vec<IncidentKind>) =
         kinds.chain([("visit".to_owned(), IncidentKind::Visit)]).unzip();
     let channels = failures.channels.iter().map(ToString::to_string).collect();
-    let schema = Schema { groups: vec![profile.id.to_string()], kinds: names, tags: Vec::new(), channels };
+    let schema = Schema { groups: vec![profile.id.to_string()], kinds: names, channels, ..Schema::default() };
     (schema, kinds.into_iter().zip(0..).collect())
 }
 

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail, ensure};
 use flate2::read::GzDecoder;
 use model::Timestamp;
-use predict::history::{Fleet, Happening, Schema, State, UnitInfo};
+use predict::history::{Calendar, Fleet, Happening, Schema, State, UnitInfo};
 use serde::Deserialize;
 
 /// The kinds of outage that are told apart, in the order of their bits.
@@ -80,6 +80,8 @@ pub fn load(dir: &Path) -> anyhow::Result<OutageLog> {
         groups,
         kinds: KINDS.map(str::to_owned).into(),
         tags: TAGS.map(str::to_owned).into(),
+        // The one operator that publishes such a log is that of Washington, D.C.
+        calendar: Calendar::UnitedStates,
         ..Schema::default()
     };
     let mut fleet = Fleet::new(schema.clone())?;

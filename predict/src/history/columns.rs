@@ -19,7 +19,7 @@ pub enum Shape {
     Level,
     /// 0 or 1.
     Flag,
-    /// Monday 0 to Sunday 6.
+    /// Monday 0 to Sunday 6, which days off count as.
     Weekday,
 }
 
@@ -40,6 +40,10 @@ pub struct Feature {
 const PRIOR_DAYS: f64 = 20.0;
 /// The position of 90 days in [`FAILURE_HALF_LIVES`], which is the half-life of failures at weekends, too.
 const QUARTER: usize = 6;
+/// The position of 7 days there.
+const WEEK: usize = 3;
+/// A repair counts as at most this long for what follows it, hours.
+const LONGEST_REPAIR_HOURS: f64 = 48.0;
 /// The half-lives over which peers are compared, by position in [`FAILURE_HALF_LIVES`].
 pub(super) const PEER_HALF_LIVES: [usize; 5] = [0, 1, 3, 5, 6];
 
@@ -77,6 +81,7 @@ pub(super) fn write(sink: &mut Sink, schema: &Schema, info: &UnitInfo, unit: &Un
     last_failure(sink, schema, unit);
     rates(sink, unit, peers, now);
     service(sink, unit, now);
+    together(sink, schema, unit, peers, now);
     for (kind, name) in unit.kinds.iter().zip(&schema.kinds) {
         let since = or_missing(kind.last.map(|last| super::days(now - last)));
         sink.core(|| format!("{name}.since"), "d", Shape::Since, since);
@@ -96,8 +101,7 @@ pub(super) fn write(sink: &mut Sink, schema: &Schema, info: &UnitInfo, unit: &Un
         sink.core(|| format!("channel.{name}.departure"), "1", Shape::Level, departure);
         sink.put(|| format!("channel.{name}.silent"), "d", Shape::Since, or_missing(level.silent(now)));
     }
-    let weekday = (now.div_euclid(super::DAY) + 3).rem_euclid(7);
-    sink.core(|| "weekday".to_owned(), "1", Shape::Weekday, weekday as f64);
+    sink.core(|| "weekday".to_owned(), "1", Shape::Weekday, schema.calendar.weekday(now) as f64);
 }
 
 fn own_failures(sink: &mut Sink, unit: &Unit, now: i64) {
@@ -122,9 +126,7 @@ fn own_failures(sink: &mut Sink, unit: &Unit, now: i64) {
         sink.put(|| format!("failures.from_{name}h"), "1", Shape::Amount, band.now(now, BAND_HALF_LIFE));
     }
     sink.put(|| "failures.weekend".to_owned(), "1", Shape::Amount, unit.weekend.now(now, BAND_HALF_LIFE));
-    let all = unit.failures[QUARTER].now(now, BAND_HALF_LIFE);
-    let weekend = (unit.weekend.now(now, BAND_HALF_LIFE) + 2.0) / (all + 7.0);
-    sink.core(|| "failures.weekend_share".to_owned(), "1", Shape::Level, weekend);
+    sink.core(|| "failures.weekend_share".to_owned(), "1", Shape::Level, weekend_share(unit, now));
     let (same, all) = unit.same_weekday(now);
     sink.core(|| "failures.same_weekday_share".to_owned(), "1", Shape::Level, (same + 1.0) / (all + 7.0));
 }
@@ -139,19 +141,42 @@ fn last_failure(sink: &mut Sink, schema: &Schema, unit: &Unit) {
 
 /// The unit's own rates, held to the rate of its group while its own history is short.
 fn rates(sink: &mut Sink, unit: &Unit, peers: &Peers, now: i64) {
-    let seen = unit.seen_days(now);
-    let mut quarter = 0.0;
     for n in [5, 6, 7] {
         let half_life = FAILURE_HALF_LIVES[n];
-        let rate = (unit.failures[n].now(now, half_life) + peers.fleet_rate * PRIOR_DAYS)
-            / (exposure(seen, half_life) + PRIOR_DAYS);
-        if n == QUARTER {
-            quarter = rate;
-        }
-        sink.core(|| format!("failures.rate_{half_life}d"), "1/d", Shape::Amount, rate);
+        sink.core(|| format!("failures.rate_{half_life}d"), "1/d", Shape::Amount, own_rate(unit, peers, n, now));
     }
-    let overdue = or_missing(unit.since_failure(now, 1).map(|since| since * quarter));
+    let overdue = or_missing(unit.since_failure(now, 1).map(|since| since * own_rate(unit, peers, QUARTER, now)));
     sink.put(|| "failures.overdue".to_owned(), "1", Shape::Amount, overdue);
+}
+
+/// The rate over one of [`FAILURE_HALF_LIVES`].
+fn own_rate(unit: &Unit, peers: &Peers, n: usize, now: i64) -> f64 {
+    let half_life = FAILURE_HALF_LIVES[n];
+    let failures = unit.failures[n].now(now, half_life) + peers.fleet_rate * PRIOR_DAYS;
+    failures / (exposure(unit.seen_days(now), half_life) + PRIOR_DAYS)
+}
+
+/// The share of its failures that fall on weekends, held to that of evenly spread ones.
+fn weekend_share(unit: &Unit, now: i64) -> f64 {
+    (unit.weekend.now(now, BAND_HALF_LIFE) + 2.0) / (unit.failures[QUARTER].now(now, BAND_HALF_LIFE) + 7.0)
+}
+
+/// What two things say together, which a regression cannot make of each by itself: what a day off changes, and a repair
+/// just done.
+fn together(sink: &mut Sink, schema: &Schema, unit: &Unit, peers: &Peers, now: i64) {
+    let off = schema.calendar.weekday(now) >= 5;
+    let weekend = weekend_share(unit, now);
+    let of_such_days = if off { weekend * 7.0 / 2.0 } else { (1.0 - weekend) * 7.0 / 5.0 };
+    sink.core(|| "coming_day.share".to_owned(), "ln 1", Shape::Level, of_such_days.ln());
+    let rate = (own_rate(unit, peers, QUARTER, now) * 10.0).ln_1p();
+    let lately = unit.failures[WEEK].now(now, FAILURE_HALF_LIVES[WEEK]).ln_1p();
+    let fresh = unit.last_fix.map_or(0.0, |at| (-super::days(now - at)).exp());
+    for (name, value) in [("rate", rate), ("lately", lately), ("fresh_fix", fresh)] {
+        sink.core(|| format!("day_off.{name}"), "1", Shape::Level, if off { value } else { 0.0 });
+    }
+    sink.core(|| "fix.fresh".to_owned(), "1", Shape::Level, fresh);
+    let hours = unit.last_hours.unwrap_or(0.0).clamp(0.0, LONGEST_REPAIR_HOURS);
+    sink.core(|| "fix.fresh_hours".to_owned(), "h", Shape::Level, fresh * hours);
 }
 
 fn service(sink: &mut Sink, unit: &Unit, now: i64) {
@@ -188,6 +213,7 @@ impl Peers {
             }
         }
         sink.put(|| "site_group.units".to_owned(), "1", Shape::Amount, self.site_group_units);
+        sink.put(|| "site_group.broken".to_owned(), "1", Shape::Amount, self.site_group_broken);
         sink.put(|| "site.down_share".to_owned(), "1", Shape::Amount, self.site_down);
         sink.put(|| "fleet_group.down_share".to_owned(), "1", Shape::Amount, self.fleet_down);
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use model::Timestamp;
 
 use super::{
+    calendar::Calendar,
     columns::{self, Feature, PEER_HALF_LIVES, Sink},
     decay::exposure,
     unit::{FAILURE_HALF_LIVES, State, Unit},
@@ -24,6 +25,8 @@ pub struct Schema {
     pub tags: Vec<String>,
     /// Channels whose daily means are compared with the unit's own usual level.
     pub channels: Vec<String>,
+    /// The days on which units run as on a Sunday.
+    pub calendar: Calendar,
 }
 
 /// What stays the same about a unit.
@@ -137,6 +140,7 @@ pub(super) struct Peers {
     pub(super) area_group: [f64; 5],
     pub(super) fleet_group: [f64; 5],
     pub(super) site_group_units: f64,
+    pub(super) site_group_broken: f64,
     pub(super) site_down: f64,
     pub(super) fleet_down: f64,
     pub(super) fleet_rate: f64,
@@ -148,6 +152,7 @@ struct Sums {
     failures: [f64; 5],
     units: f64,
     down: f64,
+    broken: f64,
     exposure: f64,
 }
 
@@ -324,6 +329,7 @@ impl Fleet {
             failures: PEER_HALF_LIVES.map(|n| unit.failures[n].now(at, FAILURE_HALF_LIVES[n])),
             units: 1.0,
             down: if unit.state == State::Up { 0.0 } else { 1.0 },
+            broken: if matches!(unit.state, State::Down { broken: true, .. }) { 1.0 } else { 0.0 },
             exposure: exposure(seen, FAILURE_HALF_LIVES[PEER_HALF_LIVES[4]]),
         }
     }
@@ -351,6 +357,7 @@ impl Sums {
         }
         self.units += other.units;
         self.down += other.down;
+        self.broken += other.broken;
         self.exposure += other.exposure;
     }
 
@@ -374,6 +381,7 @@ impl Peers {
             area_group: area_group.others(own),
             fleet_group: fleet_group.others(own),
             site_group_units: site_group.units,
+            site_group_broken: (site_group.broken - own.broken).max(0.0),
             site_down: site.down / site.units.max(1.0),
             fleet_down: fleet_group.down / fleet_group.units.max(1.0),
             fleet_rate: fleet_group.failures[4] / fleet_group.exposure.max(1.0),
@@ -391,7 +399,7 @@ mod tests {
             groups: vec!["lift".to_owned(), "escalator".to_owned()],
             kinds: vec!["callback".to_owned(), "inspection".to_owned()],
             tags: vec!["outdoor".to_owned()],
-            channels: Vec::new(),
+            ..Schema::default()
         }
     }
 
@@ -492,6 +500,35 @@ mod tests {
         assert_eq!(value("repair.last"), 24.0);
         assert_eq!(value("group.escalator"), 1.0);
         assert!(value("inspection.since").is_nan());
+        // A Wednesday, a day after a repair of a day.
+        assert_eq!(value("day_off.rate"), 0.0);
+        assert!((value("fix.fresh_hours") - 24.0 * (-1.0f32).exp()).abs() < 1e-4);
+    }
+
+    #[test]
+    fn a_day_off_is_read_as_a_sunday_and_broken_neighbours_are_counted() {
+        let features = Fleet::describe(&schema());
+        let monday = Timestamp::from_micros(46 * DAY);
+        let read = |calendar| {
+            let mut fleet = Fleet::new(Schema { calendar, ..schema() }).unwrap();
+            for name in ["a", "b", "c"] {
+                let (name, site, area) = (name.to_owned(), "s".to_owned(), "n".to_owned());
+                fleet.add(UnitInfo { name, group: 0, site, area, tags: vec![false] }).unwrap();
+            }
+            let down = State::Down { broken: true, failure: true, kinds: 1 };
+            for (unit, day, state) in [(0, 0, State::Up), (1, 1, State::Up), (1, 44, down), (2, 45, down)] {
+                fleet.observe(&Happening { unit, at: Timestamp::from_micros(day * DAY), state }).unwrap();
+            }
+            fleet.features(monday).unwrap().remove(0).values
+        };
+        let [plain, off] = [Calendar::Weekdays, Calendar::UnitedStates].map(|calendar| {
+            let values = read(calendar);
+            ["weekday", "day_off.rate", "coming_day.share", "site_group.broken"]
+                .map(|name| values[features.iter().position(|f| f.name == name).unwrap()])
+        });
+        // 16 February 1970; no failure yet, so a day off brings as much as any.
+        assert_eq!((plain[0], plain[1], plain[3]), (0.0, 0.0, 2.0));
+        assert!(off[0] == 6.0 && off[1] > 0.0 && off[2].abs() < 1e-6 && off[3] == 2.0, "{off:?}");
     }
 
     #[test]

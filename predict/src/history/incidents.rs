@@ -270,7 +270,7 @@ mod tests {
     fn history(begun: &[i64], incidents: Vec<Incident>) -> History {
         let kinds = ["trip", "jam", "visit"].map(ToOwned::to_owned).to_vec();
         let (groups, channels) = (vec!["fan".to_owned()], vec!["heat".to_owned()]);
-        let mut fleet = Fleet::new(Schema { groups, kinds, tags: Vec::new(), channels }).unwrap();
+        let mut fleet = Fleet::new(Schema { groups, kinds, channels, ..Schema::default() }).unwrap();
         let mut means = Means::default();
         for unit in 0..begun.len() {
             let (name, site) = (format!("fan-{unit}"), "north".to_owned());

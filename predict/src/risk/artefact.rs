@@ -4,7 +4,7 @@ use super::model::RiskModel;
 use crate::history::Feature;
 
 /// The format's version; loading refuses any other.
-pub const FORMAT: u16 = 1;
+pub const FORMAT: u16 = 2;
 /// What every artefact begins with.
 const MAGIC: &[u8; 8] = b"LLRISK\0\0";
 

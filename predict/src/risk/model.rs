@@ -21,13 +21,11 @@ use crate::{
 pub(super) const LEAST_OUTCOMES: usize = 30;
 /// The fewest units: with fewer, nothing is learnt that holds for another unit.
 const LEAST_UNITS: usize = 5;
-/// A group gets a regression of its own from so many failures on.
+/// A group gets trees of its own from so many failures on.
 const OWN_FAILURES: usize = 200;
 /// A group gets a calibration of its own from so many failures on.
 const OWN_CALIBRATION: usize = 100;
-/// Members also learn failures within the horizon times this: more failures to learn from, and much the same order.
-const LABEL_FACTORS: [u32; 2] = [1, 2];
-/// Boosted members for each label, each with draws of its own; together they count as one.
+/// Boosted members over all units, each with draws of its own; together they count as one.
 const FORESTS: u64 = 3;
 
 /// How a model is trained.
@@ -39,7 +37,7 @@ pub struct TrainOptions {
     pub seed: u64,
     /// Trees of each boosted member.
     pub trees: usize,
-    /// L2 penalty of the regression over all units, as a share of the rows; groups of their own get three times it.
+    /// L2 penalty of the regression, as a share of the rows.
     pub penalty: f64,
 }
 
@@ -47,7 +45,7 @@ impl TrainOptions {
     /// The settings that were chosen on days before every test span; see docs/forecasts.md.
     #[must_use]
     pub fn new(horizon: Duration, seed: u64) -> Self {
-        Self { horizon, seed, trees: 250, penalty: 0.008 }
+        Self { horizon, seed, trees: 250, penalty: 0.016 }
     }
 }
 
@@ -115,8 +113,6 @@ pub struct Judgement {
 enum Learner {
     /// On all units, with group-wise weights.
     Regression(Logistic),
-    /// On each group by itself; `None` where the group has too few failures.
-    ByGroup(Vec<Option<Logistic>>),
     Trees(Vec<Boosted>),
     /// Trees on each group by itself; `None` where the group has too few failures.
     TreesByGroup(Vec<Option<Boosted>>),
@@ -126,8 +122,8 @@ impl Learner {
     /// What it counts in the average; chosen on days before every test span.
     fn weight(&self) -> f64 {
         match self {
-            Self::Regression(_) => 3.0,
-            Self::ByGroup(_) | Self::Trees(_) | Self::TreesByGroup(_) => 1.0,
+            Self::Regression(_) => 5.0,
+            Self::Trees(_) | Self::TreesByGroup(_) => 1.0,
         }
     }
 }
@@ -198,24 +194,14 @@ impl RiskModel {
             ends(sample.at, horizon) <= split.train_until.as_micros() && sample.is_watched_for(horizon)
         });
         check(samples, &train, horizon)?;
-        let mut members = Vec::new();
         let forests = FORESTS as usize + samples.groups.len();
-        let (mut grown, all) = (0usize, (LABEL_FACTORS.len() * forests * options.trees).max(1));
+        let (mut grown, all) = (0usize, (forests * options.trees).max(1));
         let mut watch = || {
             grown += 1;
             watch((grown as f64 / all as f64).min(1.0))
         };
-        for (n, factor) in LABEL_FACTORS.into_iter().enumerate() {
-            let longer = horizon * factor;
-            let rows = samples.positions(|sample| {
-                ends(sample.at, longer) <= split.train_until.as_micros() && sample.is_watched_for(longer)
-            });
-            if check(samples, &rows, longer).is_ok() {
-                let seed = options.seed.wrapping_mul(100).wrapping_add(n as u64);
-                let options = TrainOptions { seed, ..*options };
-                members.extend(Member::fit_all(samples, &rows, longer, &options, &mut watch)?);
-            }
-        }
+        let seeded = TrainOptions { seed: options.seed.wrapping_mul(100), ..*options };
+        let members = Member::fit_all(samples, &train, &seeded, &mut watch)?;
         let calibrate = samples.positions(|sample| {
             sample.at >= split.train_until
                 && ends(sample.at, horizon) <= split.calibrate_until.as_micros()
@@ -334,9 +320,6 @@ impl RiskModel {
                 member.mean.is_finite()
                     && match &member.learner {
                         Learner::Regression(own) => own.sound(read),
-                        Learner::ByGroup(own) => {
-                            own.len() == self.groups.len() && own.iter().flatten().all(|own| own.sound(read))
-                        }
                         Learner::TreesByGroup(own) => {
                             own.len() == self.groups.len() && own.iter().flatten().all(|own| own.sound(columns))
                         }
@@ -350,20 +333,16 @@ impl Member {
     fn fit_all(
         samples: &Samples,
         rows: &[usize],
-        horizon: Duration,
         options: &TrainOptions,
         watch: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Self>, TrainError> {
         let table = samples.table.select(rows);
         let labels: Vec<f32> =
-            rows.iter().map(|n| f32::from(u8::from(samples.rows[*n].failed_within(horizon)))).collect();
+            rows.iter().map(|n| f32::from(u8::from(samples.rows[*n].failed_within(options.horizon)))).collect();
         let groups: Vec<usize> = rows.iter().map(|n| samples.rows[*n].group).collect();
         let read = Reading::of(&samples.features).table(&table)?;
         let regression = Learner::Regression(Logistic::fit(&read, &labels, options.penalty * rows.len() as f64)?);
         let count = samples.groups.len();
-        let regressions = Learner::ByGroup(by_group(&labels, &groups, count, |rows, labels| {
-            Logistic::fit(&read.select(rows), labels, options.penalty * 3.0 * rows.len() as f64)
-        })?);
         let own_trees = Learner::TreesByGroup(by_group(&labels, &groups, count, |rows, labels| {
             Boosted::fit_watched(&table.select(rows), labels, &boosting(options, rows.len()), watch)
         })?);
@@ -372,7 +351,7 @@ impl Member {
             Boosted::fit_watched(&table, &labels, &BoostOptions { seed, ..boosting(options, table.rows()) }, watch)
         });
         let trees = Learner::Trees(forests.collect::<Result<_, _>>()?);
-        Ok([regression, regressions, trees, own_trees]
+        Ok([regression, trees, own_trees]
             .into_iter()
             .map(|learner| {
                 let mut member = Self { learner, mean: 0.0 };
@@ -386,8 +365,7 @@ impl Member {
     fn score(&self, row: &[f32], read: &[f32], group: usize) -> f64 {
         match &self.learner {
             Learner::Regression(own) => own.predict(read),
-            // A group without a regression of its own is at its member's mean: it says nothing.
-            Learner::ByGroup(own) => own.get(group).and_then(Option::as_ref).map_or(self.mean, |own| own.predict(read)),
+            // A group without trees of its own is at its member's mean: they say nothing.
             Learner::TreesByGroup(own) => {
                 own.get(group).and_then(Option::as_ref).map_or(self.mean, |own| own.predict(row))
             }

@@ -177,7 +177,7 @@ impl OutageOptions {
         horizon: Duration,
         rule: Option<&RiskModel>,
     ) -> anyhow::Result<Block> {
-        let samples = samples(log, cadence, spans)?;
+        let samples = samples(log, cadence, spans, horizon)?;
         let model = RiskModel::train(&samples, spans.split, &TrainOptions::new(horizon, self.seed))?;
         let end = self.step().map(|step| spans.from + step);
         let scored = self.scored(log, &samples, spans, end);
@@ -298,8 +298,8 @@ pub(super) fn forecasts(
 }
 
 /// Every unit and day of all spans. Whether a day counts is judged by the log of its own span only, so that training
-/// knows nothing of what came later.
-fn samples(log: &OutageLog, cadence: Cadence, spans: &Spans) -> anyhow::Result<Samples> {
+/// knows nothing of what came later. A day teaches if the log is not silent within its own horizon.
+fn samples(log: &OutageLog, cadence: Cadence, spans: &Spans, horizon: Duration) -> anyhow::Result<Samples> {
     let times: Vec<Timestamp> = log.happenings.iter().map(|happening| happening.at).collect();
     let (Some(first), Some(last)) = (times.first(), times.last()) else { bail!("the log is empty") };
     let mut moments = Vec::new();
@@ -312,7 +312,8 @@ fn samples(log: &OutageLog, cadence: Cadence, spans: &Spans) -> anyhow::Result<S
         }
         let ends = [spans.split.train_until, spans.split.calibrate_until];
         let known = ends.into_iter().find(|end| at < *end);
-        let look = Timestamp::from_micros(at.as_micros() + LOOKED_AT.as_micros() as i64);
+        let looked_at = if at < spans.split.train_until { horizon } else { LOOKED_AT };
+        let look = Timestamp::from_micros(at.as_micros() + looked_at.as_micros() as i64);
         let look = known.map_or(look, |end| look.min(end));
         if !cadence.silences || longest_silence(&times, at, look) <= SILENCE {
             moments.push(at);
