@@ -224,7 +224,8 @@ fn backtest_says_why_there_is_no_score() {
     for (log, more, words) in [
         (outages(3, 180, true), vec![], "3 units"),
         (outages(24, 180, false), vec![], "0 were followed by a failure"),
-        (outages(24, 40, true), vec![], "followed by a failure"),
+        (outages(24, 33, true), vec![], "followed by a failure"),
+        (outages(24, 40, true), vec![], "no unit could be scored"),
         (vec![], vec![], "log"),
         (strange("units.csv", ""), vec![], "units.csv"),
         (strange("units.csv", "unit_id\nA\n"), vec![], "unit_type"),
