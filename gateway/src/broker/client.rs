@@ -16,8 +16,8 @@ use crate::{
     config::{BrokerConfig, MAX_PACKET, ProtocolVersion},
 };
 
-/// How many acknowledgements and commands may wait in the library's queue; what finds no room waits in front of it.
-const QUEUE: usize = 1024;
+/// Room in the client's queue beside one acknowledgement for each message in flight.
+const QUEUE_ROOM: usize = 256;
 /// How many acknowledgements the library takes from its queue at once. Its default is one: then every acknowledgement costs a
 /// round through its event loop.
 const REQUESTS_AT_ONCE: usize = 256;
@@ -48,6 +48,8 @@ pub(super) enum Happened {
     Subscribed {
         granted: bool,
     },
+    /// An acknowledgement has left the library's queue for the stream.
+    Acknowledged,
     Other,
 }
 
@@ -81,6 +83,7 @@ pub(super) fn open(config: &BrokerConfig, owed: &Arc<AtomicUsize>) -> Result<(Cl
     let password = password.as_deref().map(|text| text.trim_end_matches(['\r', '\n']).to_owned()).unwrap_or_default();
     let address = format!("{}:{}", config.host, config.port);
     let keep_alive = u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX);
+    let queue = usize::from(config.receive_maximum) + QUEUE_ROOM;
     let owed = owed.clone();
     Ok(match config.protocol {
         ProtocolVersion::V5 => {
@@ -105,7 +108,7 @@ pub(super) fn open(config: &BrokerConfig, owed: &Arc<AtomicUsize>) -> Result<(Cl
             if let Some(tls) = tls(config)? {
                 options.set_transport(v5::Transport::tls_with_config(tls));
             }
-            let (client, event_loop) = v5::AsyncClient::builder(options).capacity(QUEUE).build();
+            let (client, event_loop) = v5::AsyncClient::builder(options).capacity(queue).build();
             (Client::V5(client), EventLoop::V5(Box::new(event_loop), address))
         }
         ProtocolVersion::V311 => {
@@ -127,7 +130,7 @@ pub(super) fn open(config: &BrokerConfig, owed: &Arc<AtomicUsize>) -> Result<(Cl
             if let Some(tls) = tls(config)? {
                 options.set_transport(v4::Transport::tls_with_config(tls));
             }
-            let (client, event_loop) = v4::AsyncClient::builder(options).capacity(QUEUE).build();
+            let (client, event_loop) = v4::AsyncClient::builder(options).capacity(queue).build();
             (Client::V4(client), EventLoop::V4(Box::new(event_loop), address))
         }
     })
@@ -279,11 +282,17 @@ impl EventLoop {
                     }
                     Ok(happened_v5(packet))
                 }
+                Ok(v5::Event::Outgoing(v5::Outgoing::PubAck(_) | v5::Outgoing::PubRec(_))) => {
+                    Ok(Happened::Acknowledged)
+                }
                 Ok(_) => Ok(Happened::Other),
                 Err(error) => Err(explain_v5(&error, address)),
             },
             Self::V4(event_loop, address) => match event_loop.poll().await {
                 Ok(v4::Event::Incoming(packet)) => Ok(happened_v4(packet)),
+                Ok(v4::Event::Outgoing(v4::Outgoing::PubAck(_) | v4::Outgoing::PubRec(_))) => {
+                    Ok(Happened::Acknowledged)
+                }
                 Ok(v4::Event::Outgoing(_)) => Ok(Happened::Other),
                 Err(error) => Err(explain_v4(&error, address)),
             },

@@ -2,7 +2,8 @@
 //!
 //! One task polls the client and awaits nothing else inside that poll; handing messages on, sending commands and
 //! acknowledging happen beside it. Messages that wait for the intake stand in a backlog that the broker itself
-//! bounds: it sends no more than the receive maximum (MQTT 5) or its in-flight limit (3.1.1) unacknowledged.
+//! bounds: it sends no more than the receive maximum (MQTT 5) or its in-flight limit (3.1.1) unacknowledged. One that does is not
+//! read from meanwhile (see `stream`).
 
 use std::{
     collections::VecDeque,
@@ -80,6 +81,7 @@ impl Line<'_> {
             line: &self,
             client,
             window: Window::default(),
+            queued: 0,
             owed,
             backlog: VecDeque::new(),
             max_backlog,
@@ -124,7 +126,9 @@ struct Session<'a> {
     /// Messages of this connection that await their acknowledgement; emptied when it ends, so that an `Ack` of an
     /// earlier connection marks a place nobody looks at.
     window: Window<AckToken>,
-    /// How many those are, for the stream.
+    /// How many acknowledgements stand in the library's queue.
+    queued: usize,
+    /// How many messages await their acknowledgement, in the window or that queue; for the stream.
     owed: Arc<AtomicUsize>,
     /// Messages that await room in the intake's queue.
     backlog: VecDeque<Inbound>,
@@ -192,6 +196,7 @@ impl Session<'_> {
                         self.line.prefix
                     ));
                 }
+                Ok(Happened::Acknowledged) => self.queued = self.queued.saturating_sub(1),
                 Ok(Happened::Other) => {}
                 Err(reason) => return End::Lost(reason),
             }
@@ -269,6 +274,7 @@ impl Session<'_> {
                         break None; // The client's queue is full; the next poll makes room.
                     }
                     self.window.pop();
+                    self.queued += 1;
                 }
                 Head::Dropped => {
                     metrics::counter!("liftline_messages_refused_total", "way" => "broker").increment(1);
@@ -279,7 +285,7 @@ impl Session<'_> {
                 }
             }
         };
-        self.owed.store(self.window.len(), Ordering::Relaxed);
+        self.owed.store(self.window.len() + self.queued, Ordering::Relaxed);
         end
     }
 
@@ -309,6 +315,7 @@ impl Session<'_> {
     fn lost(&mut self, event_loop: &mut EventLoop, reason: String) {
         event_loop.disconnect();
         self.window = Window::default();
+        self.queued = 0;
         self.owed.store(0, Ordering::Relaxed);
         // The broker sends again what was not acknowledged; only what it will not send again is kept.
         self.backlog.retain(|inbound| inbound.ack.is_none());

@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// How many bytes of acknowledgements may gather: some thousands of them.
 const GATHERED: usize = 16 * 1024;
 /// With so many messages that await their acknowledgement, nothing more is read. There are 65,535 packet ids; the rest is for what
-/// the library has read already and for acknowledgements that stand in its queue.
+/// the library has read already.
 const MOST_OWED: usize = 61_000;
 /// The first byte of a PUBACK (MQTT 5.0, section 3.4.1).
 const PUBACK: u8 = 0x40;
