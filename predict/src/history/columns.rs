@@ -77,11 +77,12 @@ fn or_missing(value: Option<f64>) -> f64 {
 
 /// Writes all features of a unit.
 pub(super) fn write(sink: &mut Sink, schema: &Schema, info: &UnitInfo, unit: &Unit, peers: &Peers, now: i64) {
+    let weekday = schema.calendar.weekday(now);
     own_failures(sink, unit, now);
     last_failure(sink, schema, unit);
     rates(sink, unit, peers, now);
     service(sink, unit, now);
-    together(sink, schema, unit, peers, now);
+    together(sink, unit, peers, weekday >= 5, now);
     for (kind, name) in unit.kinds.iter().zip(&schema.kinds) {
         let since = or_missing(kind.last.map(|last| super::days(now - last)));
         sink.core(|| format!("{name}.since"), "d", Shape::Since, since);
@@ -101,7 +102,7 @@ pub(super) fn write(sink: &mut Sink, schema: &Schema, info: &UnitInfo, unit: &Un
         sink.core(|| format!("channel.{name}.departure"), "1", Shape::Level, departure);
         sink.put(|| format!("channel.{name}.silent"), "d", Shape::Since, or_missing(level.silent(now)));
     }
-    sink.core(|| "weekday".to_owned(), "1", Shape::Weekday, schema.calendar.weekday(now) as f64);
+    sink.core(|| "weekday".to_owned(), "1", Shape::Weekday, weekday as f64);
 }
 
 fn own_failures(sink: &mut Sink, unit: &Unit, now: i64) {
@@ -163,8 +164,7 @@ fn weekend_share(unit: &Unit, now: i64) -> f64 {
 
 /// What two things say together, which a regression cannot make of each by itself: what a day off changes, and a repair
 /// just done.
-fn together(sink: &mut Sink, schema: &Schema, unit: &Unit, peers: &Peers, now: i64) {
-    let off = schema.calendar.weekday(now) >= 5;
+fn together(sink: &mut Sink, unit: &Unit, peers: &Peers, off: bool, now: i64) {
     let weekend = weekend_share(unit, now);
     let of_such_days = if off { weekend * 7.0 / 2.0 } else { (1.0 - weekend) * 7.0 / 5.0 };
     sink.core(|| "coming_day.share".to_owned(), "ln 1", Shape::Level, of_such_days.ln());
