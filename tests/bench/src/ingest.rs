@@ -27,6 +27,7 @@ use clap::{Args, ValueEnum};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use load::{Load, Pace, Target};
+use node_red::Insert;
 use probes::{ALARM_EVERY, Latencies, Probes};
 use servers::{Announced, Extra, Hub, Mosquitto, Postgres, SECRET, Way};
 use table::Measured;
@@ -100,12 +101,9 @@ pub enum Route {
     DoorPostgres,
     /// The hub's front door, journal and rules, SQLite.
     DoorSqlite,
-    /// Mosquitto, Node-RED with a row of parameters for each message, PostgreSQL.
+    /// Mosquitto, Node-RED with batches, PostgreSQL.
     #[value(skip)]
-    NodeRed,
-    /// The same with an array for each column.
-    #[value(skip)]
-    NodeRedArrays,
+    NodeRed(Insert),
 }
 
 impl Route {
@@ -118,8 +116,9 @@ impl Route {
             Self::HubSqlite => "hub: Mosquitto, SQLite",
             Self::DoorPostgres => "hub: front door, PostgreSQL",
             Self::DoorSqlite => "hub: front door, SQLite",
-            Self::NodeRed => "Node-RED: rows, PostgreSQL",
-            Self::NodeRedArrays => "Node-RED: arrays, PostgreSQL",
+            Self::NodeRed(Insert::Values) => "Node-RED: a row a value",
+            Self::NodeRed(Insert::Rows) => "Node-RED: a row a message",
+            Self::NodeRed(Insert::Arrays) => "Node-RED: an array a column",
         }
     }
 }
@@ -132,7 +131,7 @@ pub fn run(dir: &Path, options: &Options) -> anyhow::Result<()> {
         routes.retain(|route| options.only.contains(route));
     }
     if options.peer.is_some() {
-        routes.extend([Route::NodeRed, Route::NodeRedArrays]);
+        routes.extend([Insert::Values, Insert::Rows, Insert::Arrays].map(Route::NodeRed));
     }
     println!(
         "ingest: {} messages of 180 bytes and 8 channels at QoS 1 from {} devices, flat out, {} rounds; then {} s at half of that",
@@ -210,8 +209,7 @@ impl<'a> Bench<'a> {
             | Route::HubSqlite
             | Route::DoorPostgres
             | Route::DoorSqlite
-            | Route::NodeRed
-            | Route::NodeRedArrays => {}
+            | Route::NodeRed(_) => {}
         }
         let alarms = usize::try_from(self.options.duration + 60)? * 10;
         let up = self.start(route, alarms)?;
@@ -241,7 +239,9 @@ impl<'a> Bench<'a> {
         measured.flat_out = checked(probes.finish()?)?;
         let bytes = self.runtime.block_on(database.bytes())?;
         let rows = self.runtime.block_on(database.rows())?;
-        measured.bytes_per_reading = Some(count(bytes.unsigned_abs()) / count(rows.unsigned_abs()) / 8.0);
+        if bytes > 0 {
+            measured.bytes_per_reading = Some(count(bytes.unsigned_abs()) / count(rows.unsigned_abs()) / 8.0);
+        }
 
         if let Some(mut rates) = before.filter(|_| self.options.duration > 0) {
             rates.push(measured.rate);
@@ -316,18 +316,15 @@ impl<'a> Bench<'a> {
         let broker = |mosquitto: &Mosquitto| Target { port: mosquitto.port, secret: None };
         match route {
             Route::Broker | Route::Bulk => anyhow::bail!("it has no path to start"),
-            Route::Reference | Route::NodeRed | Route::NodeRedArrays => {
+            Route::Reference | Route::NodeRed(_) => {
+                let insert = if let Route::NodeRed(insert) = route { Some(insert) } else { None };
                 let (mosquitto, url) = (Mosquitto::start()?, self.database()?);
                 self.runtime.block_on(async {
                     let mut connection = PgConnection::connect(&url).await?;
-                    sqlx::query(reference::CREATE).execute(&mut connection).await?;
+                    let create = insert.map_or(reference::CREATE, Insert::create);
+                    sqlx::raw_sql(create).execute(&mut connection).await?;
                     anyhow::Ok(())
                 })?;
-                let insert = match route {
-                    Route::NodeRed => Some(node_red::Insert::Rows),
-                    Route::NodeRedArrays => Some(node_red::Insert::Arrays),
-                    _ => None,
-                };
                 let (name, program) = match self.node_red.as_ref().zip(insert) {
                     Some((installed, insert)) => ("Node-RED", installed.start(mosquitto.port, &url, insert)?),
                     None => ("reference", start_reference(self.dir, mosquitto.port, &url)?),

@@ -10,7 +10,10 @@ use anyhow::{Context as _, ensure};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::servers::{Announced, free_port, program};
+use super::{
+    reference,
+    servers::{Announced, free_port, program},
+};
 
 /// What is installed. Node-RED 5 needs a newer Node.js than many systems have.
 const PACKAGES: [&str; 2] = ["node-red@4", "pg@8"];
@@ -21,10 +24,26 @@ const LINGER_MS: u32 = 20;
 /// How a batch becomes one statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Insert {
-    /// `VALUES` with a parameter for every value of every row: what its users write as a rule.
+    /// A row for every value, in a table that takes any channel; an array for every column of it.
+    Values,
+    /// A row for every message; `VALUES` with a parameter for every value: what its users write as a rule.
     Rows,
-    /// An array for every column: what somebody writes who knows PostgreSQL well.
+    /// A row for every message, an array for every column: what somebody writes who knows PostgreSQL well.
     Arrays,
+}
+
+impl Insert {
+    /// What makes the table, and lets it be looked at as that of the reference.
+    pub fn create(self) -> &'static str {
+        match self {
+            Self::Values => {
+                "CREATE TABLE value (device text COLLATE \"C\" NOT NULL, channel text COLLATE \"C\" NOT NULL,
+                 time timestamptz NOT NULL, seq bigint, value double precision, PRIMARY KEY (device, channel, time));
+                 CREATE VIEW reference AS SELECT device, time, seq FROM value WHERE channel = 'motor_a'"
+            }
+            Self::Rows | Self::Arrays => reference::CREATE,
+        }
+    }
 }
 
 /// An installed Node-RED.
@@ -90,6 +109,12 @@ fn flow(mqtt_port: u16, url: &str, insert: Insert) -> serde_json::Value {
     );
     let values = names.join(", ");
     let query = match insert {
+        Insert::Values => "const values = Array.from({ length: 5 }, () => []);
+             for (const [device, m] of batch) for (const channel in m.values)
+               [device, channel, m.ts, m.seq, m.values[channel]].forEach((value, n) => values[n].push(value));
+             const text = 'INSERT INTO value (device, channel, time, seq, value) SELECT d, c, to_timestamp(t / 1000.0), s, v FROM unnest($1::text[], $2::text[], $3::float8[], $4::bigint[], $5::float8[]) AS r(d, c, t, s, v) ON CONFLICT DO NOTHING';
+             const query = { name: 'insert', text, values };"
+            .to_owned(),
         Insert::Rows => format!(
             "const values = batch.flatMap(([device, m]) => [device, new Date(m.ts), m.seq, {values}]);
              const rows = batch.map((_, row) => '(' + Array.from({{ length: 11 }}, (_, n) => '$' + (row * 11 + n + 1)) + ')');

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Route, probes::Latencies};
+use super::{Route, node_red::Insert, probes::Latencies};
 use crate::report::rate;
 
 /// What was found out about a path in one round.
@@ -85,8 +85,9 @@ pub fn print(routes: &[Route], all: Vec<Vec<Measured>>) {
         ("hub on SQLite to hub on PostgreSQL", Route::HubSqlite, Route::HubPostgres, 0.8),
         ("front door to Mosquitto path (PostgreSQL)", Route::DoorPostgres, Route::HubPostgres, 2.0),
         ("front door to Mosquitto path (SQLite)", Route::DoorSqlite, Route::HubSqlite, 2.0),
-        ("hub on PostgreSQL to Node-RED, rows", Route::HubPostgres, Route::NodeRed, 3.0),
-        ("hub on PostgreSQL to Node-RED, arrays", Route::HubPostgres, Route::NodeRedArrays, 3.0),
+        ("hub to Node-RED, a row a value", Route::HubPostgres, Route::NodeRed(Insert::Values), 3.0),
+        ("hub to Node-RED, a row a message", Route::HubPostgres, Route::NodeRed(Insert::Rows), 3.0),
+        ("hub to Node-RED, an array a column", Route::HubPostgres, Route::NodeRed(Insert::Arrays), 3.0),
     ];
     for (what, this, that, goal) in goals {
         if let (Some(this), Some(that)) = (of(this), of(that)) {

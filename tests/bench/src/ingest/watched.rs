@@ -113,7 +113,7 @@ impl Watched {
         Ok(rows.into_iter().map(|(device,)| device).filter(|device| known.insert(device.clone())).collect())
     }
 
-    /// Bytes on disk of the table and its indexes.
+    /// Bytes on disk of the table and its indexes; none if it is a view.
     pub async fn bytes(&mut self) -> anyhow::Result<i64> {
         let table = self.table();
         let sqlite = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()".to_owned();
