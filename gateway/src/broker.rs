@@ -5,9 +5,10 @@
 //! where measurements and alarms come on the same topics.
 
 mod backoff;
-mod client;
+mod connection;
 mod line;
-mod stream;
+mod socket;
+mod wire;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -85,7 +86,8 @@ impl BrokerLink {
         let lines = plans.into_iter().enumerate().map(|(index, (client_id, filters))| {
             let standing = Standing { states: &states, index, combined: &self.state };
             let config = BrokerConfig { client_id, ..self.config.clone() };
-            let line = Line { config, filters, prefix: &self.prefix, clock: &*self.clock, standing };
+            let received = metrics::counter!("liftline_messages_received_total", "way" => "broker");
+            let line = Line { config, filters, prefix: &self.prefix, clock: &*self.clock, standing, received };
             let downlinks = downlinks.take().unwrap_or_else(|| mpsc::channel(1).1);
             line.run(out.clone(), downlinks, shutdown.clone())
         });

@@ -17,6 +17,7 @@ mod inbound;
 mod route;
 mod topic;
 mod window;
+mod wire;
 
 pub use broker::{BrokerLink, LinkState};
 pub use config::{BrokerConfig, CodesConfig, ConfigError, FrontDoorConfig, GatewayConfig, MAX_PACKET, ProtocolVersion};

@@ -23,12 +23,13 @@ use super::{
     Shared,
     auth::Login,
     sessions::{Command, Held, Link, lock_kept},
-    wire::{self, Farewell, Hello, Malformed, Outgoing, Refusal, Version, Welcome, Will},
+    wire::{self, Farewell, Hello, Outgoing, Refusal, Welcome, Will},
 };
 use crate::{
     downlink::commands_topic,
     inbound::{Ack, Inbound, Inlet, Message},
     window::Window,
+    wire::{Malformed, Version},
 };
 
 /// How many messages of a connection may wait for the journal.

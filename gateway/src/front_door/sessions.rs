@@ -13,7 +13,8 @@ use bytes::Bytes;
 use model::DeviceId;
 use tokio::{sync::Notify, time::Instant};
 
-use super::wire::{Farewell, Qos};
+use super::wire::Farewell;
+use crate::wire::Qos;
 
 /// How many sessions a device may hold.
 const MAX_PER_DEVICE: usize = 4;

@@ -1,5 +1,4 @@
-//! The packets of both MQTT versions in one set of terms. The codec is that of the client library, which reads and
-//! writes every packet of either side; nothing outside this file knows it.
+//! What a device and the front door say to each other, in the terms of both MQTT versions.
 
 use std::time::Duration;
 
@@ -7,38 +6,16 @@ use bytes::{Bytes, BytesMut};
 use rumqttc as v5;
 use rumqttc_v4 as v4;
 
-use crate::config::MAX_PACKET;
+use crate::{
+    config::MAX_PACKET,
+    wire::{Malformed, Publish, Qos, Version, read_publish},
+};
 
 /// The largest CONNECT, in bytes: it comes from somebody who is not yet known.
-const MAX_CONNECT: u32 = 16 * 1024;
-/// The largest packet of a device.
+pub(super) const MAX_CONNECT: u32 = 16 * 1024;
+/// The largest packet of a device, in bytes.
 #[expect(clippy::cast_possible_truncation, reason = "one MiB")]
-const MAX: u32 = MAX_PACKET as u32;
-
-/// The version a connection speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
-    V311,
-    V5,
-}
-
-/// Quality of service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Qos {
-    Zero,
-    One,
-    Two,
-}
-
-impl From<v5::QoS> for Qos {
-    fn from(qos: v5::QoS) -> Self {
-        match qos {
-            v5::QoS::AtMostOnce => Self::Zero,
-            v5::QoS::AtLeastOnce => Self::One,
-            v5::QoS::ExactlyOnce => Self::Two,
-        }
-    }
-}
+pub(super) const MAX: u32 = MAX_PACKET as u32;
 
 /// A CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,17 +43,6 @@ pub(super) struct Will {
     pub(super) delay: Duration,
 }
 
-/// A message of a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Publish {
-    pub(super) topic: Bytes,
-    pub(super) payload: Bytes,
-    pub(super) qos: Qos,
-    /// 0 at QoS 0.
-    pub(super) id: u16,
-    pub(super) alias: Option<u16>,
-}
-
 /// A packet of a device after CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Incoming {
@@ -98,38 +64,6 @@ pub(super) enum Incoming {
     },
     /// One that a device has no business to send now.
     Unexpected,
-}
-
-/// Why bytes are no packet.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Malformed {
-    #[error("a packet is larger than {max} bytes")]
-    TooLarge { max: u32 },
-    #[error("it does not speak MQTT 3.1.1 or 5")]
-    OtherProtocol,
-    #[error("a packet breaks the rules of MQTT 5 ({0})")]
-    V5(#[source] v5::mqttbytes::Error),
-    #[error("a packet breaks the rules of MQTT 3.1.1 ({0})")]
-    V4(#[source] v4::mqttbytes::Error),
-}
-
-/// Where the next packet stands.
-pub(super) enum Frame {
-    /// All of it is there.
-    Whole,
-    /// So many bytes are missing, at least.
-    Missing(usize),
-}
-
-/// Looks whether a whole packet is there.
-pub(super) fn frame(input: &BytesMut, connecting: bool) -> Result<Frame, Malformed> {
-    let max = if connecting { MAX_CONNECT } else { MAX };
-    match v5::mqttbytes::check(input.iter(), Some(max)) {
-        Ok(_) => Ok(Frame::Whole),
-        Err(v5::mqttbytes::Error::InsufficientBytes(missing)) => Ok(Frame::Missing(missing)),
-        Err(v5::mqttbytes::Error::PayloadSizeLimitExceeded { .. }) => Err(Malformed::TooLarge { max }),
-        Err(error) => Err(Malformed::V5(error)),
-    }
 }
 
 /// Reads a CONNECT; a whole packet must be there.
@@ -209,6 +143,9 @@ fn hello_v4(connect: v4::Connect) -> Hello {
 
 /// Reads a packet after CONNECT; a whole packet must be there.
 pub(super) fn read(version: Version, input: &mut BytesMut) -> Result<Incoming, Malformed> {
+    if let Some(publish) = read_publish(version, input)? {
+        return Ok(Incoming::Publish(publish));
+    }
     match version {
         Version::V5 => v5::Packet::read(input, Some(MAX)).map(incoming_v5).map_err(Malformed::V5),
         Version::V311 => v4::Packet::read(input, MAX as usize).map(incoming_v4).map_err(Malformed::V4),
@@ -217,13 +154,6 @@ pub(super) fn read(version: Version, input: &mut BytesMut) -> Result<Incoming, M
 
 fn incoming_v5(packet: v5::Packet) -> Incoming {
     match packet {
-        v5::Packet::Publish(publish) => Incoming::Publish(Publish {
-            topic: publish.topic,
-            payload: publish.payload,
-            qos: publish.qos.into(),
-            id: publish.pkid,
-            alias: publish.properties.and_then(|properties| properties.topic_alias),
-        }),
         v5::Packet::PubAck(ack) => Incoming::PubAck(ack.pkid),
         v5::Packet::PubRel(release) => Incoming::PubRel(release.pkid),
         v5::Packet::Subscribe(subscribe) => Incoming::Subscribe {
@@ -241,7 +171,9 @@ fn incoming_v5(packet: v5::Packet) -> Incoming {
                 .and_then(|properties| properties.session_expiry_interval)
                 .map(|seconds| Duration::from_secs(seconds.into())),
         },
-        v5::Packet::Auth(_)
+        // A message was read before.
+        v5::Packet::Publish(_)
+        | v5::Packet::Auth(_)
         | v5::Packet::Connect(..)
         | v5::Packet::ConnAck(_)
         | v5::Packet::PingResp
@@ -254,13 +186,6 @@ fn incoming_v5(packet: v5::Packet) -> Incoming {
 
 fn incoming_v4(packet: v4::Packet) -> Incoming {
     match packet {
-        v4::Packet::Publish(publish) => Incoming::Publish(Publish {
-            topic: publish.topic,
-            payload: publish.payload,
-            qos: publish.qos.into(),
-            id: publish.pkid,
-            alias: None,
-        }),
         v4::Packet::PubAck(ack) => Incoming::PubAck(ack.pkid),
         v4::Packet::PubRel(release) => Incoming::PubRel(release.pkid),
         v4::Packet::Subscribe(subscribe) => Incoming::Subscribe {
@@ -272,7 +197,8 @@ fn incoming_v4(packet: v4::Packet) -> Incoming {
         }
         v4::Packet::PingReq => Incoming::Ping,
         v4::Packet::Disconnect => Incoming::Disconnect { keep_will: false, session_expiry: None },
-        v4::Packet::Connect(_)
+        v4::Packet::Publish(_)
+        | v4::Packet::Connect(_)
         | v4::Packet::ConnAck(_)
         | v4::Packet::PingResp
         | v4::Packet::SubAck(_)

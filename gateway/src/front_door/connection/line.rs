@@ -7,7 +7,10 @@ use tokio::{net::TcpStream, time::timeout};
 use tracing::debug;
 
 use super::{End, MAX_READ, READ};
-use crate::front_door::wire::{self, Frame, Hello};
+use crate::{
+    front_door::wire::{self, Hello},
+    wire::{Frame, frame},
+};
 
 /// A socket with what was read from it and what is to be written to it.
 pub(super) struct Line {
@@ -25,7 +28,7 @@ impl Line {
 
     pub(super) async fn hello(&mut self) -> Result<Hello, End> {
         loop {
-            if let Frame::Whole = wire::frame(&self.input, true)? {
+            if let Frame::Whole = frame(&self.input, wire::MAX_CONNECT)? {
                 return Ok(wire::read_hello(&mut self.input)?);
             }
             self.stream.readable().await?;

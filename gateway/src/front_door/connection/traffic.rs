@@ -16,10 +16,11 @@ use crate::{
     front_door::{
         auth::Wanted,
         sessions::lock_kept,
-        wire::{self, Farewell, Frame, Incoming, Outgoing, Publish, Qos},
+        wire::{self, Farewell, Incoming, Outgoing},
     },
     inbound::{Ack, Inbound, Message},
     window::Head,
+    wire::{Frame, Publish, Qos, frame},
 };
 
 /// How many filters of other platforms a session may listen on.
@@ -31,7 +32,7 @@ impl Connection {
         let received_at = self.shared.clock.now();
         let (mut messages, mut progress) = (0, false);
         while self.waiting.is_none() && self.unacknowledged < usize::from(MAX_UNACKNOWLEDGED) && !self.is_too_quick() {
-            match wire::frame(&self.line.input, false)? {
+            match frame(&self.line.input, wire::MAX)? {
                 Frame::Missing(missing) => {
                     self.missing = missing;
                     if missing > LARGE && self.large.is_none() {
@@ -71,7 +72,7 @@ impl Connection {
     /// Hands a message to the intake.
     pub(super) fn publish(&mut self, publish: Publish, received_at: model::Timestamp) -> Result<(), End> {
         self.count_message();
-        let Publish { topic, payload, qos, id, alias } = publish;
+        let Publish { topic, payload, qos, id, alias, retain: _ } = publish;
         let topic = self.resolve(topic, alias)?;
         let answer = match qos {
             Qos::Zero => None,

@@ -1,0 +1,388 @@
+//! One connection to the broker, from the attempt to its end.
+//!
+//! One task does all of it and waits for nothing in particular: packets in, messages to the intake, acknowledgements and
+//! commands out. Messages that wait for the intake stand in a backlog that the broker itself bounds: it sends no more than the
+//! receive maximum (MQTT 5) or its in-flight limit (3.1.1) unacknowledged. Mosquitto 2.0.11 does not keep to it, and takes one
+//! packet from each connection in turn: while many devices publish as fast as they can, the hub's acknowledgements wait. So
+//! nothing more is read while too many messages await theirs. A packet id may come twice then, since the broker has read an
+//! acknowledgement that the hub has not yet seen off; acknowledged in the order of arrival, each ends the message that it should.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use model::Timestamp;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    LinkState,
+    line::Line,
+    socket::{Access, Socket},
+    wire::{self, Incoming, Outgoing, Welcome},
+};
+use crate::{
+    config::ProtocolVersion,
+    downlink::{Address, Downlink, commands_topic},
+    inbound::{Ack, Inbound, Inlet, Message},
+    topic,
+    window::{Head, Window},
+    wire::{Frame, Publish, Qos, Version, frame},
+};
+
+/// How long the broker has to take the hub.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the broker has to answer when it is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How many commands may wait for the broker's acknowledgement at once.
+const MAX_COMMANDS: usize = 64;
+/// How long the broker has to acknowledge a command.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+/// With so many messages that await their acknowledgement, nothing more is read.
+const MOST_OWED: usize = 61_000;
+/// How long the farewell to the broker may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// The packet id of the subscriptions; commands have the others.
+const SUBSCRIBE_ID: u16 = 1;
+
+/// Why a connection ended.
+pub(super) enum End {
+    Shutdown,
+    IntakeGone,
+    /// Why, in a sentence with its remedy.
+    Lost(String),
+}
+
+/// What is to be said about a message once it is safe.
+enum Answer {
+    Ack(u16),
+    Received(u16),
+}
+
+/// A command that the broker has not acknowledged.
+struct Sent {
+    id: u16,
+    due: Instant,
+    downlink: Downlink,
+}
+
+/// A connection that the broker has welcomed.
+pub(super) struct Connection<'a> {
+    line: &'a Line<'a>,
+    socket: Socket,
+    version: Version,
+    welcome: Welcome,
+    window: Window<Answer>,
+    commands: VecDeque<Sent>,
+    last_id: u16,
+    /// When the broker was asked whether it is still there and has not answered.
+    asked_at: Option<Instant>,
+}
+
+impl<'a> Connection<'a> {
+    /// Connects, logs in and subscribes.
+    ///
+    /// # Errors
+    /// Why there is no connection, in a sentence with its remedy.
+    pub(super) async fn open(line: &'a Line<'a>, access: &Access) -> Result<Self, String> {
+        timeout(PATIENCE, Self::greet(line, access)).await.unwrap_or_else(|_| Err(line.silent()))
+    }
+
+    async fn greet(line: &'a Line<'a>, access: &Access) -> Result<Self, String> {
+        let config = &line.config;
+        let version = match config.protocol {
+            ProtocolVersion::V5 => Version::V5,
+            ProtocolVersion::V311 => Version::V311,
+        };
+        let mut socket = Socket::connect(config, access).await.map_err(|error| line.unreachable(&error))?;
+        let hello = Outgoing::Connect { config, password: &access.password };
+        wire::write(version, &hello, &mut socket.output).map_err(|error| line.broke(&error))?;
+        let welcome = loop {
+            match frame(&socket.input, wire::MAX).map_err(|error| line.broke(&error))? {
+                Frame::Missing(_) => socket.exchange(true).await.map_err(|error| line.ended(&error))?,
+                Frame::Whole => match wire::read(version, &mut socket.input).map_err(|error| line.broke(&error))? {
+                    Incoming::Welcome(welcome) => break welcome,
+                    Incoming::Refused(reason) => return Err(line.refused(&reason)),
+                    other => return Err(line.broke(&format!("{other:?} came before the answer to the login"))),
+                },
+            }
+        };
+        let mut connection = Self {
+            line,
+            socket,
+            version,
+            welcome,
+            window: Window::default(),
+            commands: VecDeque::new(),
+            last_id: SUBSCRIBE_ID,
+            asked_at: None,
+        };
+        connection.welcomed()?;
+        Ok(connection)
+    }
+
+    fn welcomed(&mut self) -> Result<(), String> {
+        let config = &self.line.config;
+        let session_present = self.welcome.session_present;
+        info!(broker.host = config.host, broker.port = config.port, session_present, "connected to the broker");
+        if !session_present {
+            warn!(
+                client_id = config.client_id,
+                "the broker has kept nothing under this client id: normal at the very first start; otherwise what \
+                 devices sent while the hub was away is lost (check persistence, session expiry and queue limits of \
+                 the broker, and that no other hub uses this client id)"
+            );
+            metrics::counter!("liftline_broker_sessions_lost_total").increment(1);
+        }
+        // Also with a session: the topics may have changed since it was made, and it costs one packet.
+        self.say(&Outgoing::Subscribe { id: SUBSCRIBE_ID, filters: &self.line.filters })
+    }
+
+    /// Queues a packet.
+    fn say(&mut self, packet: &Outgoing<'_>) -> Result<(), String> {
+        wire::write(self.version, packet, &mut self.socket.output).map_err(|error| self.line.broke(&error))
+    }
+
+    /// Does what there is to do until the end. Messages for which the intake has no room stand in the backlog.
+    pub(super) async fn serve(
+        &mut self,
+        backlog: &mut VecDeque<Inbound>,
+        out: &Inlet,
+        downlinks: &mut mpsc::Receiver<Downlink>,
+        shutdown: &CancellationToken,
+    ) -> End {
+        let wake = self.window.wake();
+        let most_commands = MAX_COMMANDS.min(self.welcome.receive_maximum.into());
+        let keep_alive = self.welcome.keep_alive.unwrap_or(self.line.config.keep_alive);
+        let mut tick = interval((keep_alive / 4).clamp(Duration::from_millis(100), Duration::from_secs(1)));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut downlinks_open = true;
+        loop {
+            if let Err(end) = self.take_packets(backlog, out).and_then(|()| self.acknowledge()) {
+                return end;
+            }
+            let listening = self.window.len() < MOST_OWED;
+            tokio::select! {
+                () = shutdown.cancelled() => return End::Shutdown,
+                moved = self.socket.exchange(listening) => if let Err(error) = moved {
+                    return End::Lost(self.line.ended(&error));
+                },
+                () = wake.notified() => {}
+                room = room(backlog, out), if !backlog.is_empty() => match (room, backlog.pop_front()) {
+                    (Ok(room), Some(inbound)) => room.send(inbound),
+                    (Ok(_), None) => {}
+                    (Err(_), _) => return End::IntakeGone,
+                },
+                downlink = downlinks.recv(), if downlinks_open && self.commands.len() < most_commands => match downlink {
+                    Some(downlink) => self.send(downlink),
+                    None => downlinks_open = false,
+                },
+                now = tick.tick() => if let Err(reason) = self.check_times(now, keep_alive, listening) {
+                    return End::Lost(reason);
+                },
+            }
+        }
+    }
+
+    /// Takes the packets that are there.
+    fn take_packets(&mut self, backlog: &mut VecDeque<Inbound>, out: &Inlet) -> Result<(), End> {
+        let received_at = self.line.clock.now();
+        let mut messages = 0;
+        while self.window.len() < MOST_OWED {
+            match frame(&self.socket.input, wire::MAX).map_err(|error| End::Lost(self.line.broke(&error)))? {
+                Frame::Whole => self.socket.missing = 0,
+                Frame::Missing(missing) => {
+                    self.socket.missing = missing;
+                    break;
+                }
+            }
+            let packet = wire::read(self.version, &mut self.socket.input);
+            match packet.map_err(|error| End::Lost(self.line.broke(&error)))? {
+                Incoming::Publish(publish) => {
+                    messages += 1;
+                    self.receive(publish, received_at, backlog, out)?;
+                }
+                other => self.hear(other).map_err(End::Lost)?,
+            }
+        }
+        if messages > 0 {
+            self.line.received.increment(messages);
+        }
+        Ok(())
+    }
+
+    fn receive(
+        &mut self,
+        publish: Publish,
+        received_at: Timestamp,
+        backlog: &mut VecDeque<Inbound>,
+        out: &Inlet,
+    ) -> Result<(), End> {
+        let Publish { topic, payload, qos, id, retain, alias: _ } = publish;
+        let ack = match qos {
+            Qos::One => self.window.admit(Answer::Ack(id)),
+            Qos::Two => self.window.admit(Answer::Received(id)),
+            Qos::Zero if backlog.len() >= usize::from(self.line.config.receive_maximum) => {
+                // Sent without delivery guarantee, and nothing else bounds such messages.
+                metrics::counter!("liftline_messages_dropped_total", "why" => "qos0_overflow").increment(1);
+                return Ok(());
+            }
+            Qos::Zero => Ack::none(),
+        };
+        if retain && !topic::is_status(&topic) {
+            // An old reading or event that the broker shows to every new subscriber: it was taken when it was new.
+            metrics::counter!("liftline_messages_dropped_total", "why" => "retained").increment(1);
+            ack.done();
+            return Ok(());
+        }
+        let inbound = Inbound { message: Message { topic, payload, received_at, sender: None }, ack };
+        if !backlog.is_empty() {
+            backlog.push_back(inbound);
+            return Ok(());
+        }
+        match out.of(&inbound.message.topic).try_send(inbound) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(inbound)) => {
+                backlog.push_back(inbound);
+                Ok(())
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(End::IntakeGone),
+        }
+    }
+
+    /// Hears everything that is not a message.
+    fn hear(&mut self, incoming: Incoming) -> Result<(), String> {
+        match incoming {
+            Incoming::SubAck { granted: true } => {
+                self.line.standing.set(LinkState::Connected { since: self.line.clock.now() });
+            }
+            Incoming::SubAck { granted: false } => {
+                return Err(format!(
+                    "the broker does not let the user read {}/#; allow it in the broker's access list",
+                    self.line.prefix
+                ));
+            }
+            Incoming::PubAck { id, taken } => {
+                if let Some(at) = self.commands.iter().position(|sent| sent.id == id)
+                    && let Some(sent) = self.commands.remove(at)
+                {
+                    sent.downlink.answer(taken);
+                }
+            }
+            Incoming::PubRel(id) => self.say(&Outgoing::PubComp(id))?,
+            Incoming::Pong => {}
+            Incoming::Disconnect(reason) => return Err(self.line.dismissed(&reason)),
+            Incoming::Publish(_) | Incoming::Welcome(_) | Incoming::Refused(_) | Incoming::Unexpected => {
+                return Err(self.line.broke(&"it sent a packet that a broker may not send"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Acknowledges to the broker what is done, in the order of arrival.
+    fn acknowledge(&mut self) -> Result<(), End> {
+        loop {
+            let packet = match self.window.head() {
+                Head::Waiting => return Ok(()),
+                Head::Done(Answer::Ack(id)) => Outgoing::PubAck(*id),
+                Head::Done(Answer::Received(id)) => Outgoing::PubRec(*id),
+                Head::Dropped => {
+                    metrics::counter!("liftline_messages_refused_total", "way" => "broker").increment(1);
+                    return Err(End::Lost(
+                        "the intake could not take a message; connecting anew so that the broker sends it again".to_owned(),
+                    ));
+                }
+            };
+            self.say(&packet).map_err(End::Lost)?;
+            self.window.pop();
+        }
+    }
+
+    /// Sends a command.
+    fn send(&mut self, downlink: Downlink) {
+        let topic = match &downlink.address {
+            Address::Commands(device) => commands_topic(self.line.prefix, device),
+            Address::Broker { topic } => topic.clone(),
+            Address::FrontDoor { .. } => {
+                return downlink.answer(Err("the device comes in by the front door, not by the broker".to_owned()));
+            }
+        };
+        let id = self.next_id();
+        let start = self.socket.output.len();
+        let packet = Outgoing::Publish { id, topic: &topic, payload: &Bytes::copy_from_slice(&downlink.payload) };
+        if let Err(error) = wire::write(self.version, &packet, &mut self.socket.output) {
+            return downlink.answer(Err(format!("the command cannot be put into a packet ({error})")));
+        }
+        let bytes = self.socket.output.len() - start;
+        if let Some(most) = self.welcome.max_packet
+            && bytes > usize::try_from(most).unwrap_or(usize::MAX)
+        {
+            self.socket.output.truncate(start);
+            return downlink.answer(Err(format!("the command has {bytes} bytes; the broker takes at most {most}")));
+        }
+        self.commands.push_back(Sent { id, due: Instant::now() + COMMAND_TIMEOUT, downlink });
+    }
+
+    /// A packet id that no command under way has.
+    fn next_id(&mut self) -> u16 {
+        loop {
+            self.last_id = if self.last_id == u16::MAX { SUBSCRIBE_ID + 1 } else { self.last_id + 1 };
+            if self.commands.iter().all(|sent| sent.id != self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+
+    /// Gives up commands that wait too long, says that the hub is still there, and notices when the broker is not.
+    fn check_times(&mut self, now: Instant, keep_alive: Duration, listening: bool) -> Result<(), String> {
+        while let Some(sent) = self.commands.pop_front_if(|sent| sent.due <= now) {
+            let seconds = COMMAND_TIMEOUT.as_secs();
+            sent.downlink.answer(Err(format!("the broker did not acknowledge the command within {seconds} s")));
+        }
+        // What is not read cannot be heard.
+        if !listening || self.asked_at.is_some_and(|asked_at| self.socket.heard_at > asked_at) {
+            self.asked_at = None;
+        }
+        if self.asked_at.is_some_and(|asked_at| now >= asked_at + SILENCE) {
+            return Err(self.line.silent());
+        }
+        let quiet_since = if listening { self.socket.sent_at.min(self.socket.heard_at) } else { self.socket.sent_at };
+        if self.asked_at.is_none() && now >= quiet_since + keep_alive * 3 / 4 {
+            self.asked_at = Some(now);
+            self.say(&Outgoing::Ping)?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges what is done and says goodbye, so that the broker sees no failure.
+    pub(super) async fn farewell(mut self) {
+        if self.acknowledge().is_err() || self.say(&Outgoing::Disconnect).is_err() {
+            return;
+        }
+        self.give_up("the hub is stopping");
+        if self.socket.close(FAREWELL).await.is_err() {
+            info!("the broker took too long over the farewell");
+        }
+    }
+
+    /// Answers the commands that the broker has not acknowledged.
+    pub(super) fn give_up(&mut self, why: &str) {
+        for sent in self.commands.drain(..) {
+            sent.downlink.answer(Err(format!("the broker had not acknowledged the command when the connection ended: {why}")));
+        }
+    }
+}
+
+/// Waits for room for the message that has waited longest.
+async fn room<'a>(
+    backlog: &VecDeque<Inbound>,
+    out: &'a Inlet,
+) -> Result<mpsc::Permit<'a, Inbound>, mpsc::error::SendError<()>> {
+    match backlog.front() {
+        Some(inbound) => out.of(&inbound.message.topic).reserve().await,
+        None => std::future::pending().await,
+    }
+}
