@@ -1,17 +1,18 @@
 //! The link to an external broker, against a real Mosquitto.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
+#[path = "support/link.rs"]
+mod link;
 #[path = "support/mosquitto.rs"]
 mod mosquitto;
 mod support;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use gateway::{
-    Address, BrokerConfig, BrokerLink, Credentials, Downlink, FrontDoor, FrontDoorConfig, GatewayConfig, GatewayError,
-    Inbound, Inlet, LinkState, ProtocolVersion, secret_hash,
+    Credentials, FrontDoor, FrontDoorConfig, GatewayConfig, Inbound, Inlet, LinkState, ProtocolVersion, secret_hash,
 };
-use model::{CommandId, DeviceId};
+use link::{Link, config};
 use mosquitto::Mosquitto;
 use support::{
     device::{Device, Login, Seen},
@@ -21,7 +22,7 @@ use support::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,72 +30,6 @@ use tokio_util::sync::CancellationToken;
 const BOTH: [ProtocolVersion; 2] = [ProtocolVersion::V5, ProtocolVersion::V311];
 const OPEN: &str = "allow_anonymous true";
 const LIFT_1: &str = "liftline/lift-1/telemetry";
-
-/// A running link.
-struct Link {
-    arrived: mpsc::Receiver<Inbound>,
-    commands: mpsc::Sender<Downlink>,
-    state: watch::Receiver<LinkState>,
-    shutdown: CancellationToken,
-    running: JoinSet<Result<(), GatewayError>>,
-}
-
-fn config(port: u16, protocol: ProtocolVersion) -> BrokerConfig {
-    BrokerConfig {
-        host: "127.0.0.1".to_owned(),
-        port,
-        protocol,
-        max_backoff: Duration::from_millis(20),
-        ..Default::default()
-    }
-}
-
-impl Link {
-    fn start(config: BrokerConfig) -> Self {
-        let link = BrokerLink::new(config, &GatewayConfig::default(), support::clock());
-        let state = link.state();
-        // A small queue, so that the backlog is used.
-        let (out, arrived) = mpsc::channel(4);
-        let (commands, downlinks) = mpsc::channel(8);
-        let shutdown = CancellationToken::new();
-        let mut running = JoinSet::new();
-        running.spawn(link.run(Inlet { events: out.clone(), telemetry: out }, downlinks, shutdown.clone()));
-        Self { arrived, commands, state, shutdown, running }
-    }
-
-    /// A link whose subscriptions stand.
-    async fn subscribed(config: BrokerConfig) -> Self {
-        let mut link = Self::start(config);
-        link.connected().await;
-        link
-    }
-
-    async fn connected(&mut self) {
-        soon("the connection", self.state.wait_for(|state| matches!(state, LinkState::Connected { .. })))
-            .await
-            .unwrap();
-    }
-
-    async fn reason(&mut self, part: &str) {
-        let wanted =
-            |state: &LinkState| matches!(state, LinkState::Disconnected { reason, .. } if reason.contains(part));
-        soon(part, self.state.wait_for(wanted)).await.unwrap();
-    }
-
-    async fn stop(mut self) {
-        self.shutdown.cancel();
-        soon("the end of the link", self.running.join_next()).await.unwrap().unwrap().unwrap();
-    }
-
-    /// Takes and acknowledges messages until all `wanted` payloads have come, in any number.
-    async fn take(&mut self, mut wanted: BTreeSet<String>) {
-        while !wanted.is_empty() {
-            let inbound = next(&mut self.arrived).await;
-            wanted.remove(&text(&inbound));
-            inbound.ack.done();
-        }
-    }
-}
 
 fn device(port: u16) -> Login<'static> {
     Login { port, client_id: "device", persistent: true, ..Login::default() }
@@ -224,26 +159,11 @@ async fn the_broker_sends_no_more_than_the_receive_maximum_ahead() {
         held.push(next(&mut link.arrived).await);
     }
     // A command goes all the way round through the same connection; behind it nothing more has come.
-    assert!(command(&link, "lift-1").await.is_err());
+    assert!(link.command("lift-1").await.is_err());
     assert!(link.arrived.try_recv().is_err());
     held.into_iter().rev().for_each(|inbound| inbound.ack.done());
     link.take(numbers(8..100)).await;
     link.stop().await;
-}
-
-async fn command(link: &Link, device: &str) -> Result<(), String> {
-    let (sent, answer) = oneshot::channel();
-    let device = DeviceId::new(device).unwrap();
-    link.commands
-        .send(Downlink {
-            address: Address::Commands(device),
-            command: Some(CommandId(Default::default())),
-            payload: b"{}".to_vec(),
-            sent,
-        })
-        .await
-        .unwrap();
-    soon("an answer about the command", answer).await.unwrap()
 }
 
 #[tokio::test]
@@ -254,17 +174,17 @@ async fn commands_reach_the_device_that_listens() {
         let mut link = Link::subscribed(config(broker.port, protocol)).await;
         if protocol == ProtocolVersion::V5 {
             assert_eq!(
-                command(&link, "lift-1").await.unwrap_err(),
+                link.command("lift-1").await.unwrap_err(),
                 "no device listens on its commands topic; the command reached nobody"
             );
         }
         assert!(device.subscribe("liftline/lift-1/commands").await);
-        assert_eq!(command(&link, "lift-1").await, Ok(()));
+        assert_eq!(link.command("lift-1").await, Ok(()));
         assert_eq!(device.next().await, Seen::Message("liftline/lift-1/commands".to_owned(), "{}".to_owned()));
         broker.stop().await;
         link.reason("broker").await;
         assert_eq!(
-            command(&link, "lift-1").await.unwrap_err(),
+            link.command("lift-1").await.unwrap_err(),
             "the broker is not connected; the command can be sent when it is"
         );
         link.stop().await;

@@ -161,7 +161,7 @@ impl<'a> Connection<'a> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut downlinks_open = true;
         loop {
-            if let Err(end) = self.take_packets(backlog, out).and_then(|()| self.acknowledge()) {
+            if let Err(end) = self.acknowledge().and_then(|()| self.take_packets(backlog, out)) {
                 return end;
             }
             let listening = self.window.len() < MOST_OWED;
@@ -292,7 +292,8 @@ impl<'a> Connection<'a> {
                 Head::Dropped => {
                     metrics::counter!("liftline_messages_refused_total", "way" => "broker").increment(1);
                     return Err(End::Lost(
-                        "the intake could not take a message; connecting anew so that the broker sends it again".to_owned(),
+                        "the intake could not take a message; connecting anew so that the broker sends it again"
+                            .to_owned(),
                     ));
                 }
             };
@@ -371,7 +372,8 @@ impl<'a> Connection<'a> {
     /// Answers the commands that the broker has not acknowledged.
     pub(super) fn give_up(&mut self, why: &str) {
         for sent in self.commands.drain(..) {
-            sent.downlink.answer(Err(format!("the broker had not acknowledged the command when the connection ended: {why}")));
+            sent.downlink
+                .answer(Err(format!("the broker had not acknowledged the command when the connection ended: {why}")));
         }
     }
 }

@@ -128,7 +128,10 @@ impl Line<'_> {
     /// The connection ended without a word.
     pub(super) fn ended(&self, error: &io::Error) -> String {
         if error.kind() == io::ErrorKind::UnexpectedEof {
-            return format!("the broker at {} closed the connection; look into its log if it does so again", self.address());
+            return format!(
+                "the broker at {} closed the connection; look into its log if it does so again",
+                self.address()
+            );
         }
         self.unreachable(error)
     }

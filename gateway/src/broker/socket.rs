@@ -80,9 +80,7 @@ impl Socket {
         // Acknowledgements go out many at once, and none of them may wait for the answer to those before.
         tcp.set_nodelay(true)?;
         let stream: DynAsyncReadWrite = match &access.tls {
-            Some(tls) => {
-                tls_connect(&config.host, config.port, tls, Box::new(tcp)).await.map_err(io::Error::other)?
-            }
+            Some(tls) => tls_connect(&config.host, config.port, tls, Box::new(tcp)).await.map_err(io::Error::other)?,
             None => Box::new(tcp),
         };
         let now = Instant::now();

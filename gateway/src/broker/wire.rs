@@ -131,7 +131,12 @@ fn incoming_v5(packet: v5::Packet) -> Incoming {
 fn incoming_v4(packet: v4::Packet) -> Incoming {
     match packet {
         v4::Packet::ConnAck(v4::ConnAck { session_present, code: v4::ConnectReturnCode::Success }) => {
-            Incoming::Welcome(Welcome { session_present, receive_maximum: u16::MAX, max_packet: None, keep_alive: None })
+            Incoming::Welcome(Welcome {
+                session_present,
+                receive_maximum: u16::MAX,
+                max_packet: None,
+                keep_alive: None,
+            })
         }
         v4::Packet::ConnAck(refused) => Incoming::Refused(format!("{:?}", refused.code)),
         v4::Packet::PubAck(ack) => Incoming::PubAck { id: ack.pkid, taken: Ok(()) },
@@ -171,12 +176,11 @@ fn write_v5(packet: &Outgoing<'_>, output: &mut BytesMut) -> Result<usize, v5::m
                 max_packet_size: Some(u32::try_from(MAX_PACKET).unwrap_or(u32::MAX)),
                 ..v5::ConnectProperties::new()
             };
-            let auth = config.username.as_ref().map_or(v5::ConnectAuth::None, |username| {
-                v5::ConnectAuth::UsernamePassword {
+            let auth =
+                config.username.as_ref().map_or(v5::ConnectAuth::None, |username| v5::ConnectAuth::UsernamePassword {
                     username: username.clone(),
                     password: Bytes::copy_from_slice(password.as_bytes()),
-                }
-            });
+                });
             v5::Connect {
                 keep_alive: keep_alive(config),
                 client_id: config.client_id.clone(),
@@ -221,7 +225,8 @@ fn write_v4(packet: &Outgoing<'_>, output: &mut BytesMut) -> Result<usize, v4::m
             connect.write(output)
         }
         Outgoing::Subscribe { id, filters } => {
-            let filters = filters.iter().map(|(filter, _)| v4::SubscribeFilter::new(filter.clone(), v4::QoS::AtLeastOnce));
+            let filters =
+                filters.iter().map(|(filter, _)| v4::SubscribeFilter::new(filter.clone(), v4::QoS::AtLeastOnce));
             let mut subscribe = v4::Subscribe::new_many(filters);
             subscribe.pkid = *id;
             subscribe.write(output)

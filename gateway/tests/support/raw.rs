@@ -66,10 +66,14 @@ impl Raw {
     /// The next packet.
     pub async fn packet(&mut self) -> Vec<u8> {
         soon("a packet", async {
-            let mut header = vec![0; 2];
-            self.0.read_exact(&mut header).await.unwrap();
-            assert!(header[1] < 128, "these tests send small packets down");
-            let mut body = vec![0; header[1].into()];
+            let mut header = vec![self.0.read_u8().await.unwrap()];
+            let mut length = 0;
+            while header.last().is_some_and(|last| header.len() == 1 || last & 0x80 != 0) {
+                let byte = self.0.read_u8().await.unwrap();
+                length |= usize::from(byte & 0x7F) << (7 * (header.len() - 1));
+                header.push(byte);
+            }
+            let mut body = vec![0; length];
             self.0.read_exact(&mut body).await.unwrap();
             [header, body].concat()
         })
