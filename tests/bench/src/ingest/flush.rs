@@ -75,11 +75,13 @@ pub fn run(dir: &std::path::Path, options: &Options) -> anyhow::Result<()> {
         base_ms,
     }
     .start();
-    let (mut memory, mut behind) = (0, 0.0_f64);
+    let (mut memory, mut behind, mut to_rules) = (0, 0.0_f64, 0.0_f64);
     while !sending.is_finished() {
         std::thread::sleep(Duration::from_secs(1));
         memory = memory.max(usage::memory_bytes(hub.process.id())?);
         behind = behind.max(hub.metric("liftline_recorder_lag_entries")?);
+        // Of the last minutes, as the hub tells it.
+        to_rules = to_rules.max(hub.series("liftline_watch_delay_seconds", "quantile=\"0.99\"")?);
     }
     let sent = sending.join().map_err(|_| anyhow::anyhow!("the load generator panicked"))??;
     let took = sent.ended - sent.started;
@@ -97,6 +99,10 @@ pub fn run(dir: &std::path::Path, options: &Options) -> anyhow::Result<()> {
     line("stored", &format!("{stored}"), &remark);
     let mut latencies = checked(probes.finish()?)?;
     let ms = |q: f64, d: &mut crate::report::Durations| format!("{:.0} ms", d.quantile_ms(q));
+    let remark = format!("median {}", ms(0.5, &mut latencies.acknowledged));
+    line("live alarm to its acknowledgement, 99th percentile", &ms(0.99, &mut latencies.acknowledged), &remark);
+    let remark = "from its receipt, by the hub's own clock; the highest value that it told";
+    line("live alarm to the rules, 99th percentile", &format!("{:.0} ms", to_rules * 1000.0), remark);
     let remark = format!("median {}", ms(0.5, &mut latencies.alerted));
     line("live alarm to alert and ticket, 99th percentile", &ms(0.99, &mut latencies.alerted), &remark);
     let remark = format!("median {}, behind the flush by its nature", ms(0.5, &mut latencies.stored));

@@ -36,6 +36,8 @@ const LAST: Duration = Duration::from_secs(60);
 pub struct Latencies {
     /// From publishing to being visible in the database.
     pub stored: Durations,
+    /// From publishing an alarm to its acknowledgement.
+    pub acknowledged: Durations,
     /// From publishing an alarm to its alert being committed with its ticket.
     pub alerted: Durations,
     /// Messages and alarms that were not seen to the end.
@@ -119,6 +121,7 @@ impl Probes {
                 && let Some(number) = self.alarms.next()
             {
                 let (name, raised) = raise(&self.target, number, self.base_ms).await?;
+                latencies.acknowledged.push(raised.elapsed());
                 seen.alarms.insert(name, raised);
                 next_alarm = now + self.alarm_every;
             }
@@ -178,7 +181,7 @@ fn drain(stream: &TcpStream) {
     while stream.try_read(&mut ignored).is_ok_and(|read| read > 0) {}
 }
 
-/// Lets a device of its own raise an alarm.
+/// Lets a device of its own raise an alarm, and waits until it is acknowledged.
 async fn raise(target: &Target, number: usize, time_ms: i64) -> anyhow::Result<(String, Instant)> {
     let name = alarm_device(number);
     let mut stream = connect(target, &name).await?;

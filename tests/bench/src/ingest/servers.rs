@@ -333,11 +333,16 @@ impl Hub {
 
     /// The sum of all series of a metric.
     pub fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        self.series(name, "")
+    }
+
+    /// The sum of those series of a metric that have a label, written as the hub writes it.
+    pub fn series(&self, name: &str, label: &str) -> anyhow::Result<f64> {
         let text = self.get("/metrics")?;
         let values = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            let value = rest.strip_prefix(' ').or_else(|| Some(rest.strip_prefix('{')?.rsplit_once(' ')?.1))?;
-            value.trim().parse::<f64>().ok()
+            let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
+            let known = labels.is_empty() || labels.starts_with('{');
+            value.trim().parse::<f64>().ok().filter(|_| known && labels.contains(label))
         });
         Ok(values.sum())
     }
