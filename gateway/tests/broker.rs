@@ -100,7 +100,7 @@ async fn a_burst_is_not_lost_at_a_broker_with_default_settings_while_the_hub_is_
 }
 
 /// Mosquitto 2.0 numbers messages when it queues them, and with more waiting than there are packet ids it sends some
-/// under a number that is still in use. The client library ends the connection then; the session goes on.
+/// under a number that is still in use.
 #[tokio::test]
 async fn nothing_is_lost_of_a_backlog_of_more_messages_than_there_are_packet_ids() {
     let broker = Mosquitto::start(OPEN).await;

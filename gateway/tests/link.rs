@@ -196,3 +196,33 @@ async fn commands_keep_to_what_the_broker_takes() {
     }
     link.stop().await;
 }
+
+/// The intake stops first: what it leaves comes again, and what it has taken is acknowledged all the same.
+#[tokio::test]
+async fn at_the_shutdown_what_is_done_is_acknowledged_whatever_stands_behind_it() {
+    let broker = Fake::start().await;
+    let mut link = broker.link(ProtocolVersion::V5);
+    let (_events, mut telemetry) = broker.welcome(&[]).await;
+    let topic = text("liftline/lift-1/telemetry");
+    for id in [7, 8] {
+        telemetry.send(&packet(0x32, &[&topic[..], &[0, id, 0]].concat())).await;
+    }
+    let (first, second) = (next(&mut link.arrived).await, next(&mut link.arrived).await);
+    link.shutdown.cancel();
+    first.ack.done();
+    drop(second);
+    assert_eq!(telemetry.packet().await, [0x40, 2, 0, 7]);
+    assert_eq!(telemetry.packet().await, [0xE0, 0]);
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_mind_how_often_it_hears_from_the_hub_is_not_asked_all_the_time() {
+    let broker = Fake::start().await;
+    let mut link = broker.link(ProtocolVersion::V5);
+    let (_events, mut telemetry) = broker.welcome(&[0x13, 0, 0]).await;
+    link.connected().await;
+    let asked = tokio::time::timeout(std::time::Duration::from_millis(500), telemetry.packet()).await;
+    assert!(asked.is_err(), "{asked:?}");
+    link.stop().await;
+}

@@ -23,6 +23,7 @@ pub struct Status {
     journal: Journal,
     store: Store,
     clock: Arc<dyn Clock>,
+    metrics: PrometheusHandle,
     links: Vec<(&'static str, watch::Receiver<gateway::LinkState>)>,
     database: (LinkState, Timestamp),
     /// Whether the journal takes entries, and since when.
@@ -35,11 +36,16 @@ pub struct Status {
 impl Status {
     /// A status that has not looked yet, and where it will be seen.
     #[must_use]
-    pub fn new(journal: Journal, store: Store, clock: Arc<dyn Clock>) -> (Self, watch::Receiver<Arc<SystemStatus>>) {
+    pub fn new(
+        journal: Journal,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        metrics: PrometheusHandle,
+    ) -> (Self, watch::Receiver<Arc<SystemStatus>>) {
         let (sender, receiver) = watch::channel(Arc::default());
         let database = (LinkState::Up, clock.now());
         let (links, notes) = (Vec::new(), Vec::new());
-        (Self { journal, store, clock, links, database, written: database, notes, sender }, receiver)
+        (Self { journal, store, clock, metrics, links, database, written: database, notes, sender }, receiver)
     }
 
     /// Watches a link as well.
@@ -53,6 +59,8 @@ impl Status {
     }
 
     async fn look(&mut self) {
+        // What was measured since would otherwise stand in memory until somebody asks for it.
+        self.metrics.run_upkeep();
         let now = self.clock.now();
         let reached = self.store.ping().await.is_ok();
         let database = if reached && !self.store.is_failing() { LinkState::Up } else { LinkState::Down };

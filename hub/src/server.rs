@@ -184,7 +184,7 @@ impl Hub {
         };
         let mqtt = front_door.as_ref().map(FrontDoor::local_addr);
         let web = listener.local_addr().context("asking for the address of the web server")?;
-        let (mut status, system) = Status::new(journal.clone(), store.clone(), clock.clone());
+        let (mut status, system) = Status::new(journal.clone(), store.clone(), clock.clone(), metrics.clone());
         status.add_notes(noted);
         let board = BoardState {
             store: store.clone(),

@@ -7,7 +7,7 @@
 //! nothing more is read while too many messages await theirs. A packet id may come twice then, since the broker has read an
 //! acknowledgement that the hub has not yet seen off; acknowledged in the order of arrival, each ends the message that it should.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use model::Timestamp;
@@ -34,15 +34,19 @@ use crate::{
 };
 
 /// How long the broker has to take the hub.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the broker has to answer when it is asked whether it is still there.
 const SILENCE: Duration = Duration::from_secs(10);
 /// How many commands may wait for the broker's acknowledgement at once.
 const MAX_COMMANDS: usize = 64;
 /// How long the broker has to acknowledge a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-/// With so many messages that await their acknowledgement, nothing more is read.
+/// How long the broker has to grant the subscriptions, and to acknowledge a command before it is taken for broken. Both may come behind
+/// a backlog.
+const LAST_PATIENCE: Duration = Duration::from_secs(60);
+/// With so many messages that await their acknowledgement, or so many bytes that the broker does not read, nothing more is read.
 const MOST_OWED: usize = 61_000;
+const MOST_OUTPUT: usize = 256 * 1024;
 /// How long the farewell to the broker may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The packet id of the subscriptions; commands have the others.
@@ -56,6 +60,9 @@ pub(super) enum End {
     Lost(String),
 }
 
+/// The broker sends again what was not acknowledged, once there is a new connection.
+const REFUSED: &str = "the intake could not take a message; connecting anew so that the broker sends it again";
+
 /// What is to be said about a message once it is safe.
 enum Answer {
     Ack(u16),
@@ -65,8 +72,9 @@ enum Answer {
 /// A command that the broker has not acknowledged.
 struct Sent {
     id: u16,
-    due: Instant,
-    downlink: Downlink,
+    at: Instant,
+    /// None once it has been answered for want of an acknowledgement; the broker still counts it.
+    downlink: Option<Downlink>,
 }
 
 /// A connection that the broker has welcomed.
@@ -80,6 +88,8 @@ pub(super) struct Connection<'a> {
     last_id: u16,
     /// When the broker was asked whether it is still there and has not answered.
     asked_at: Option<Instant>,
+    /// Since when it has been asked for the subscriptions and has not answered.
+    subscribing_since: Option<Instant>,
 }
 
 impl<'a> Connection<'a> {
@@ -106,7 +116,7 @@ impl<'a> Connection<'a> {
                 Frame::Whole => match wire::read(version, &mut socket.input).map_err(|error| line.broke(&error))? {
                     Incoming::Welcome(welcome) => break welcome,
                     Incoming::Refused(reason) => return Err(line.refused(&reason)),
-                    other => return Err(line.broke(&format!("{other:?} came before the answer to the login"))),
+                    _ => return Err(line.broke(&"something else came before the answer to the login")),
                 },
             }
         };
@@ -119,6 +129,7 @@ impl<'a> Connection<'a> {
             commands: VecDeque::new(),
             last_id: SUBSCRIBE_ID,
             asked_at: None,
+            subscribing_since: Some(Instant::now()),
         };
         connection.welcomed()?;
         Ok(connection)
@@ -146,14 +157,36 @@ impl<'a> Connection<'a> {
         wire::write(self.version, packet, &mut self.socket.output).map_err(|error| self.line.broke(&error))
     }
 
-    /// Does what there is to do until the end. Messages for which the intake has no room stand in the backlog.
+    /// Does what there is to do until the end, and says goodbye if that is the shutdown. Messages for which the intake has no room
+    /// stand in the backlog.
     pub(super) async fn serve(
-        &mut self,
+        mut self,
         backlog: &mut VecDeque<Inbound>,
         out: &Inlet,
         downlinks: &mut mpsc::Receiver<Downlink>,
         shutdown: &CancellationToken,
     ) -> End {
+        let end = match self.turn(backlog, out, downlinks, shutdown).await {
+            Ok(never) => match never {},
+            // Whatever the intake refuses or leaves while everything stops is no failure of the link.
+            Err(_) if shutdown.is_cancelled() => End::Shutdown,
+            Err(end) => end,
+        };
+        match &end {
+            End::Shutdown => self.farewell().await,
+            End::IntakeGone => self.give_up("the hub is stopping"),
+            End::Lost(reason) => self.give_up(reason),
+        }
+        end
+    }
+
+    async fn turn(
+        &mut self,
+        backlog: &mut VecDeque<Inbound>,
+        out: &Inlet,
+        downlinks: &mut mpsc::Receiver<Downlink>,
+        shutdown: &CancellationToken,
+    ) -> Result<Infallible, End> {
         let wake = self.window.wake();
         let most_commands = MAX_COMMANDS.min(self.welcome.receive_maximum.into());
         let keep_alive = self.welcome.keep_alive.unwrap_or(self.line.config.keep_alive);
@@ -161,28 +194,30 @@ impl<'a> Connection<'a> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut downlinks_open = true;
         loop {
-            if let Err(end) = self.acknowledge().and_then(|()| self.take_packets(backlog, out)) {
-                return end;
+            if self.acknowledge().map_err(End::Lost)? {
+                metrics::counter!("liftline_messages_refused_total", "way" => "broker").increment(1);
+                return Err(End::Lost(REFUSED.to_owned()));
             }
-            let listening = self.window.len() < MOST_OWED;
+            hand_on(backlog, out)?;
+            self.take_packets(backlog, out)?;
+            let listening = self.window.len() < MOST_OWED && self.socket.output.len() < MOST_OUTPUT;
             tokio::select! {
-                () = shutdown.cancelled() => return End::Shutdown,
-                moved = self.socket.exchange(listening) => if let Err(error) = moved {
-                    return End::Lost(self.line.ended(&error));
-                },
+                biased; // Reading comes last: a broker that always has more to say does not hold up the rest.
+                () = shutdown.cancelled() => return Err(End::Shutdown),
+                now = tick.tick() => self.check_times(now, keep_alive, listening).map_err(End::Lost)?,
                 () = wake.notified() => {}
                 room = room(backlog, out), if !backlog.is_empty() => match (room, backlog.pop_front()) {
                     (Ok(room), Some(inbound)) => room.send(inbound),
                     (Ok(_), None) => {}
-                    (Err(_), _) => return End::IntakeGone,
+                    (Err(_), _) => return Err(End::IntakeGone),
                 },
                 downlink = downlinks.recv(), if downlinks_open && self.commands.len() < most_commands => match downlink {
                     Some(downlink) => self.send(downlink),
                     None => downlinks_open = false,
                 },
-                now = tick.tick() => if let Err(reason) = self.check_times(now, keep_alive, listening) {
-                    return End::Lost(reason);
-                },
+                moved = self.socket.exchange(listening) => {
+                    moved.map_err(|error| End::Lost(self.line.ended(&error)))?;
+                }
             }
         }
     }
@@ -221,7 +256,10 @@ impl<'a> Connection<'a> {
         backlog: &mut VecDeque<Inbound>,
         out: &Inlet,
     ) -> Result<(), End> {
-        let Publish { topic, payload, qos, id, retain, alias: _ } = publish;
+        let Publish { topic, payload, qos, id, retain, alias } = publish;
+        if alias.is_some() {
+            return Err(End::Lost(self.line.broke(&"it gave a topic a number, which the hub had not offered")));
+        }
         let ack = match qos {
             Qos::One => self.window.admit(Answer::Ack(id)),
             Qos::Two => self.window.admit(Answer::Received(id)),
@@ -239,37 +277,30 @@ impl<'a> Connection<'a> {
             return Ok(());
         }
         let inbound = Inbound { message: Message { topic, payload, received_at, sender: None }, ack };
-        if !backlog.is_empty() {
-            backlog.push_back(inbound);
-            return Ok(());
-        }
-        match out.of(&inbound.message.topic).try_send(inbound) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(inbound)) => {
-                backlog.push_back(inbound);
-                Ok(())
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(End::IntakeGone),
-        }
+        backlog.push_back(inbound);
+        if backlog.len() == 1 { hand_on(backlog, out) } else { Ok(()) }
     }
 
     /// Hears everything that is not a message.
     fn hear(&mut self, incoming: Incoming) -> Result<(), String> {
         match incoming {
             Incoming::SubAck { granted: true } => {
+                self.subscribing_since = None;
                 self.line.standing.set(LinkState::Connected { since: self.line.clock.now() });
             }
             Incoming::SubAck { granted: false } => {
+                let filters: Vec<_> = self.line.filters.iter().map(|(filter, _)| filter.as_str()).collect();
                 return Err(format!(
-                    "the broker does not let the user read {}/#; allow it in the broker's access list",
-                    self.line.prefix
+                    "the broker does not let the user read {}/# with QoS 1; allow it in the broker's access list ({})",
+                    self.line.prefix,
+                    filters.join(", ")
                 ));
             }
             Incoming::PubAck { id, taken } => {
                 if let Some(at) = self.commands.iter().position(|sent| sent.id == id)
-                    && let Some(sent) = self.commands.remove(at)
+                    && let Some(downlink) = self.commands.remove(at).and_then(|sent| sent.downlink)
                 {
-                    sent.downlink.answer(taken);
+                    downlink.answer(taken);
                 }
             }
             Incoming::PubRel(id) => self.say(&Outgoing::PubComp(id))?,
@@ -282,22 +313,16 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Acknowledges to the broker what is done, in the order of arrival.
-    fn acknowledge(&mut self) -> Result<(), End> {
+    /// Acknowledges to the broker what is done, in the order of arrival; true if the intake could not take the message behind that.
+    fn acknowledge(&mut self) -> Result<bool, String> {
         loop {
             let packet = match self.window.head() {
-                Head::Waiting => return Ok(()),
+                Head::Waiting => return Ok(false),
+                Head::Dropped => return Ok(true),
                 Head::Done(Answer::Ack(id)) => Outgoing::PubAck(*id),
                 Head::Done(Answer::Received(id)) => Outgoing::PubRec(*id),
-                Head::Dropped => {
-                    metrics::counter!("liftline_messages_refused_total", "way" => "broker").increment(1);
-                    return Err(End::Lost(
-                        "the intake could not take a message; connecting anew so that the broker sends it again"
-                            .to_owned(),
-                    ));
-                }
             };
-            self.say(&packet).map_err(End::Lost)?;
+            self.say(&packet)?;
             self.window.pop();
         }
     }
@@ -324,7 +349,7 @@ impl<'a> Connection<'a> {
             self.socket.output.truncate(start);
             return downlink.answer(Err(format!("the command has {bytes} bytes; the broker takes at most {most}")));
         }
-        self.commands.push_back(Sent { id, due: Instant::now() + COMMAND_TIMEOUT, downlink });
+        self.commands.push_back(Sent { id, at: Instant::now(), downlink: Some(downlink) });
     }
 
     /// A packet id that no command under way has.
@@ -339,9 +364,11 @@ impl<'a> Connection<'a> {
 
     /// Gives up commands that wait too long, says that the hub is still there, and notices when the broker is not.
     fn check_times(&mut self, now: Instant, keep_alive: Duration, listening: bool) -> Result<(), String> {
-        while let Some(sent) = self.commands.pop_front_if(|sent| sent.due <= now) {
-            let seconds = COMMAND_TIMEOUT.as_secs();
-            sent.downlink.answer(Err(format!("the broker did not acknowledge the command within {seconds} s")));
+        for sent in self.commands.iter_mut().filter(|sent| now >= sent.at + COMMAND_TIMEOUT) {
+            if let Some(downlink) = sent.downlink.take() {
+                let seconds = COMMAND_TIMEOUT.as_secs();
+                downlink.answer(Err(format!("the broker did not acknowledge the command within {seconds} s")));
+            }
         }
         // What is not read cannot be heard.
         if !listening || self.asked_at.is_some_and(|asked_at| self.socket.heard_at > asked_at) {
@@ -350,8 +377,13 @@ impl<'a> Connection<'a> {
         if self.asked_at.is_some_and(|asked_at| now >= asked_at + SILENCE) {
             return Err(self.line.silent());
         }
+        let oldest = self.subscribing_since.into_iter().chain(self.commands.front().map(|sent| sent.at)).min();
+        if listening && oldest.is_some_and(|since| now >= since + LAST_PATIENCE) {
+            return Err(self.line.silent());
+        }
         let quiet_since = if listening { self.socket.sent_at.min(self.socket.heard_at) } else { self.socket.sent_at };
-        if self.asked_at.is_none() && now >= quiet_since + keep_alive * 3 / 4 {
+        // What waits to be read by the broker says as much as a question.
+        if self.asked_at.is_none() && self.socket.output.is_empty() && now >= quiet_since + keep_alive * 3 / 4 {
             self.asked_at = Some(now);
             self.say(&Outgoing::Ping)?;
         }
@@ -359,23 +391,39 @@ impl<'a> Connection<'a> {
     }
 
     /// Acknowledges what is done and says goodbye, so that the broker sees no failure.
-    pub(super) async fn farewell(mut self) {
-        if self.acknowledge().is_err() || self.say(&Outgoing::Disconnect).is_err() {
-            return;
-        }
+    async fn farewell(mut self) {
         self.give_up("the hub is stopping");
-        if self.socket.close(FAREWELL).await.is_err() {
-            info!("the broker took too long over the farewell");
+        // What the intake has dropped meanwhile comes again at the next start.
+        let said = self.acknowledge().and_then(|_dropped| self.say(&Outgoing::Disconnect));
+        if said.is_ok()
+            && let Err(error) = self.socket.close(FAREWELL).await
+        {
+            info!(%error, "the farewell to the broker did not end well");
         }
     }
 
     /// Answers the commands that the broker has not acknowledged.
-    pub(super) fn give_up(&mut self, why: &str) {
-        for sent in self.commands.drain(..) {
-            sent.downlink
+    fn give_up(&mut self, why: &str) {
+        for downlink in self.commands.drain(..).filter_map(|sent| sent.downlink) {
+            downlink
                 .answer(Err(format!("the broker had not acknowledged the command when the connection ended: {why}")));
         }
     }
+}
+
+/// Hands the backlog to the intake as far as it has room.
+fn hand_on(backlog: &mut VecDeque<Inbound>, out: &Inlet) -> Result<(), End> {
+    while let Some(inbound) = backlog.pop_front() {
+        match out.of(&inbound.message.topic).try_send(inbound) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(inbound)) => {
+                backlog.push_front(inbound);
+                break;
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(End::IntakeGone),
+        }
+    }
+    Ok(())
 }
 
 /// Waits for room for the message that has waited longest.

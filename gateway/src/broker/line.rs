@@ -52,14 +52,13 @@ impl Line<'_> {
         let mut attempt = 0;
         loop {
             let started = std::time::Instant::now();
-            let reason = match self.connection(&access, &mut backlog, &out, &mut downlinks, &shutdown).await {
+            match self.connection(&access, &mut backlog, &out, &mut downlinks, &shutdown).await {
                 End::Shutdown => return Ok(()),
                 End::IntakeGone => return Err(GatewayError::IntakeGone),
-                End::Lost(reason) => reason,
-            };
+                End::Lost(_) => {}
+            }
             // The broker sends again what was not acknowledged; only what it will not send again is kept.
             backlog.retain(|inbound: &Inbound| inbound.ack.is_none());
-            self.lost(reason);
             attempt = if started.elapsed() >= SETTLED { 0 } else { attempt + 1 };
             let pause = backoff::pause(&self.config.client_id, attempt, self.config.max_backoff);
             tokio::select! {
@@ -84,34 +83,29 @@ impl Line<'_> {
             opened = Connection::open(self, access) => opened,
             never = refuse(downlinks) => match never {},
         };
-        let mut connection = match opened {
-            Ok(connection) => connection,
-            Err(reason) => return End::Lost(reason),
+        let (end, welcomed) = match opened {
+            Ok(connection) => (connection.serve(backlog, out, downlinks, shutdown).await, true),
+            Err(reason) => (End::Lost(reason), false),
         };
-        let end = connection.serve(backlog, out, downlinks, shutdown).await;
-        match &end {
-            End::Shutdown => connection.farewell().await,
-            End::IntakeGone => {}
-            End::Lost(reason) => connection.give_up(reason),
+        if let End::Lost(reason) = &end {
+            self.lost(reason, welcomed);
         }
         end
     }
 
-    /// Says that there is no connection, once for each reason.
-    fn lost(&self, reason: String) {
+    /// Says that there is no connection: of every one that was lost, and once for each reason why there is none.
+    fn lost(&self, reason: &str, welcomed: bool) {
         let previous = self.standing.get();
-        let (since, was_connected) = match previous {
-            LinkState::Disconnected { since, .. } => (since, false),
-            LinkState::Connected { .. } => (self.clock.now(), true),
+        let since = match previous {
+            LinkState::Disconnected { since, .. } => since,
+            LinkState::Connected { .. } => self.clock.now(),
         };
-        let state = LinkState::Disconnected { since, reason };
-        if previous != state
-            && let LinkState::Disconnected { reason, .. } = &state
-        {
+        let state = LinkState::Disconnected { since, reason: reason.to_owned() };
+        if welcomed || previous != state {
             let config = &self.config;
             warn!(broker.host = config.host, broker.port = config.port, reason, "no connection to the broker");
         }
-        metrics::counter!("liftline_broker_connections_lost_total").increment(u64::from(was_connected));
+        metrics::counter!("liftline_broker_connections_lost_total").increment(u64::from(welcomed));
         self.standing.set(state);
     }
 
@@ -133,7 +127,7 @@ impl Line<'_> {
                 self.address()
             );
         }
-        self.unreachable(error)
+        format!("the connection to the broker at {} was lost ({error}); check the network", self.address())
     }
 
     /// What came makes no sense.

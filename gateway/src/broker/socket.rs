@@ -21,6 +21,8 @@ use crate::{GatewayError, config::BrokerConfig};
 /// How many bytes are read at once, at least and at most.
 const READ: usize = 4 * 1024;
 const MAX_READ: usize = 64 * 1024;
+/// How many bytes are made room for at once, however large a packet is said to be.
+const MAX_ROOM: usize = 1 << 20;
 
 /// What a connection needs beside the configuration, read once.
 pub(super) struct Access {
@@ -96,27 +98,35 @@ impl Socket {
         })
     }
 
-    /// Writes what is to be written and, if `listening`, reads; ends once something was read. May be dropped at any time.
+    /// Writes what is to be written and, if `listening`, reads; ends once something was read, or else once all is written. May be
+    /// dropped at any time.
     pub(super) async fn exchange(&mut self, listening: bool) -> io::Result<()> {
         poll_fn(|cx| self.poll_exchange(cx, listening)).await
     }
 
     fn poll_exchange(&mut self, cx: &mut Context<'_>, listening: bool) -> Poll<io::Result<()>> {
+        let writing = !self.output.is_empty();
         // If the broker takes nothing now, it is read from all the same: the waker is set for both.
-        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+        let written = self.poll_write(cx);
+        if let Poll::Ready(Err(error)) = written {
             return Poll::Ready(Err(error));
         }
         if !listening {
-            return Poll::Pending;
+            // Room for what is to be said may be what was waited for.
+            return if writing && written.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending };
         }
-        self.input.reserve(self.read.max(self.missing));
+        // What is left of the buffer is used first: messages that wait for the journal hold all of it.
+        if self.input.capacity() - self.input.len() < self.missing.min(MAX_ROOM).max(self.read / 4) {
+            self.input.reserve(self.missing.min(MAX_ROOM).max(self.read));
+        }
+        let room = self.input.capacity() - self.input.len();
         let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
         if read == 0 {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         self.heard_at = Instant::now();
         // A broker that sends much gets a larger buffer.
-        self.read = if read >= self.read { self.read * 2 } else { self.read.max(2 * READ) / 2 }.min(MAX_READ);
+        self.read = if read == room { self.read * 2 } else { self.read.max(2 * READ) / 2 }.min(MAX_READ);
         Poll::Ready(Ok(()))
     }
 
@@ -141,7 +151,17 @@ impl Socket {
     /// has sent was read, it would be reset, and what was written last might be lost.
     pub(super) async fn close(mut self, time: Duration) -> io::Result<()> {
         let closing = async {
-            poll_fn(|cx| self.poll_write(cx)).await?;
+            poll_fn(|cx| {
+                // A broker that writes and is not read might not read either.
+                while let Poll::Ready(read) = pin!(self.stream.read_buf(&mut self.input)).poll(cx)? {
+                    if read == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    self.input.clear();
+                }
+                self.poll_write(cx)
+            })
+            .await?;
             self.stream.shutdown().await?;
             while self.stream.read_buf(&mut self.input).await? > 0 {
                 self.input.clear();

@@ -28,6 +28,7 @@ pub(super) enum Incoming {
         taken: Result<(), String>,
     },
     PubRel(u16),
+    /// Whether every subscription is granted, with QoS 1.
     SubAck {
         granted: bool,
     },
@@ -90,7 +91,8 @@ fn incoming_v5(packet: v5::Packet) -> Incoming {
     match packet {
         v5::Packet::ConnAck(v5::ConnAck { session_present, code: v5::ConnectReturnCode::Success, properties }) => {
             let said = properties.as_ref();
-            let seconds = said.and_then(|said| said.server_keep_alive);
+            // 0 means that it does not mind.
+            let seconds = said.and_then(|said| said.server_keep_alive).filter(|seconds| *seconds > 0);
             Incoming::Welcome(Welcome {
                 session_present,
                 receive_maximum: said.and_then(|said| said.receive_max).unwrap_or(u16::MAX),
@@ -111,7 +113,9 @@ fn incoming_v5(packet: v5::Packet) -> Incoming {
         },
         v5::Packet::PubRel(release) => Incoming::PubRel(release.pkid),
         v5::Packet::SubAck(ack) => Incoming::SubAck {
-            granted: ack.return_codes.iter().all(|code| matches!(code, v5::SubscribeReasonCode::Success(_))),
+            granted: ack.return_codes.iter().all(|code| {
+                matches!(code, v5::SubscribeReasonCode::Success(v5::QoS::AtLeastOnce | v5::QoS::ExactlyOnce))
+            }),
         },
         v5::Packet::PingResp => Incoming::Pong,
         v5::Packet::Disconnect(said) => Incoming::Disconnect(format!("{:?}", said.reason_code)),
@@ -142,7 +146,9 @@ fn incoming_v4(packet: v4::Packet) -> Incoming {
         v4::Packet::PubAck(ack) => Incoming::PubAck { id: ack.pkid, taken: Ok(()) },
         v4::Packet::PubRel(release) => Incoming::PubRel(release.pkid),
         v4::Packet::SubAck(ack) => Incoming::SubAck {
-            granted: ack.return_codes.iter().all(|code| matches!(code, v4::SubscribeReasonCode::Success(_))),
+            granted: ack.return_codes.iter().all(|code| {
+                matches!(code, v4::SubscribeReasonCode::Success(v4::QoS::AtLeastOnce | v4::QoS::ExactlyOnce))
+            }),
         },
         v4::Packet::PingResp => Incoming::Pong,
         v4::Packet::Publish(_)

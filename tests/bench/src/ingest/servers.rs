@@ -340,6 +340,7 @@ impl Hub {
     /// The sum of those series of a metric that have a label, written as the hub writes it.
     pub fn series(&self, name: &str, label: &str) -> anyhow::Result<f64> {
         let text = self.get("/metrics")?;
+        ensure!(text.starts_with("HTTP/1.1 200"), "the hub did not tell its metrics:\n{text}");
         let values = text.lines().filter_map(|line| {
             let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
             let known = labels.is_empty() || labels.starts_with('{');
