@@ -292,3 +292,63 @@ async fn of_retained_messages_only_a_status_is_news() {
         link.stop().await;
     }
 }
+
+/// A certificate for 127.0.0.1 that signs itself, and its key.
+fn certificate(folder: &std::path::Path) -> (std::path::PathBuf, std::path::PathBuf) {
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .expect("openssl is installed: run ./dev test, which installs it");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (certificate, key)
+}
+
+#[tokio::test]
+async fn the_link_can_be_encrypted_and_checks_whom_it_speaks_to() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (certificate, key) = certificate(folder.path());
+    let secured = format!("{OPEN}\ncertfile {}\nkeyfile {}", certificate.display(), key.display());
+    for protocol in BOTH {
+        let broker = Mosquitto::start(&secured).await;
+        let mut trusting = config(broker.port, protocol);
+        (trusting.tls, trusting.ca_file) = (true, Some(certificate.clone()));
+        let mut link = Link::subscribed(trusting.clone()).await;
+        // More than one record of the encryption, and acknowledged many at once.
+        burst_encrypted(broker.port, &certificate, 0..500).await;
+        link.take(numbers(0..500)).await;
+        link.stop().await;
+        // All of it was acknowledged, also what was acknowledged last.
+        let mut link = Link::subscribed(trusting).await;
+        assert!(link.arrived.try_recv().is_err());
+        link.stop().await;
+        // The system's authorities do not know this broker.
+        let mut link = Link::start(gateway::BrokerConfig { tls: true, ..config(broker.port, protocol) });
+        link.reason("certificate").await;
+        link.stop().await;
+        // And a hub that speaks in clear is not understood.
+        let mut link = Link::start(config(broker.port, protocol));
+        link.reason("broker").await;
+        link.stop().await;
+    }
+}
+
+/// Publishes numbers with Mosquitto's own client, one a line.
+async fn burst_encrypted(port: u16, ca: &std::path::Path, range: std::ops::Range<u32>) {
+    let mut client = tokio::process::Command::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t", LIFT_1, "-l", "--cafile"])
+        .arg(ca)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("mosquitto_pub is installed: run ./dev test, which installs it");
+    let lines: String = range.map(|n| format!("{n}\n")).collect();
+    let mut input = client.stdin.take().unwrap();
+    input.write_all(lines.as_bytes()).await.unwrap();
+    drop(input);
+    assert!(soon("the client's end", client.wait()).await.unwrap().success());
+}
