@@ -44,15 +44,19 @@ impl Fake {
         for _ in 0..2 {
             let (mut raw, events) = self.hear().await;
             let length = u8::try_from(properties.len()).unwrap();
-            raw.send(&packet(0x20, &[&[1, 0, length], properties].concat())).await;
-            let subscribe = raw.packet().await;
-            assert_eq!(subscribe[0], 0x82);
-            raw.send(&packet(0x90, &[0, 1, 0, 1])).await;
+            admit(&mut raw, &[&[1, 0, length], properties].concat(), &[0, 1, 0, 1]).await;
             both[usize::from(!events)] = Some(raw);
         }
         let [Some(events), Some(telemetry)] = both else { panic!("two connections for the same") };
         (events, telemetry)
     }
+}
+
+/// Answers a CONNECT, hears the SUBSCRIBE and answers that; both answers without their headers.
+async fn admit(raw: &mut Raw, connack: &[u8], suback: &[u8]) {
+    raw.send(&packet(0x20, connack)).await;
+    assert_eq!(raw.packet().await[0], 0x82);
+    raw.send(&packet(0x90, suback)).await;
 }
 
 #[tokio::test]
@@ -108,14 +112,9 @@ async fn what_is_no_mqtt_ends_the_connection_and_is_told() {
     let (_events, mut telemetry) = broker.welcome(&[]).await;
     telemetry.send(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]).await;
     link.reason("broke").await;
-    let (_events, mut telemetry) = {
-        let (mut raw, events) = broker.hear().await;
-        assert!(!events, "only the broken one is made anew");
-        raw.send(&packet(0x20, &[1, 0, 0])).await;
-        (events, raw)
-    };
-    assert_eq!(telemetry.packet().await[0], 0x82);
-    telemetry.send(&packet(0x90, &[0, 1, 0, 1])).await;
+    let (mut telemetry, events) = broker.hear().await;
+    assert!(!events, "only the broken one is made anew");
+    admit(&mut telemetry, &[1, 0, 0], &[0, 1, 0, 1]).await;
     link.connected().await;
     link.stop().await;
 }
@@ -148,9 +147,7 @@ async fn a_message_of_qos_2_is_received_and_released() {
     let mut telemetry = None;
     for _ in 0..2 {
         let (mut raw, events) = broker.hear().await;
-        raw.send(&[0x20, 2, 1, 0]).await;
-        assert_eq!(raw.packet().await[0], 0x82);
-        raw.send(&packet(0x90, &[0, 1, 1])).await;
+        admit(&mut raw, &[1, 0], &[0, 1, 1]).await;
         if !events {
             telemetry = Some(raw);
         }

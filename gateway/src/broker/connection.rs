@@ -4,8 +4,8 @@
 //! commands out. Messages that wait for the intake stand in a backlog that the broker itself bounds: it sends no more than the
 //! receive maximum (MQTT 5) or its in-flight limit (3.1.1) unacknowledged. Mosquitto 2.0.11 does not keep to it, and takes one
 //! packet from each connection in turn: while many devices publish as fast as they can, the hub's acknowledgements wait. So
-//! nothing more is read while too many messages await theirs. A packet id may come twice then, since the broker has read an
-//! acknowledgement that the hub has not yet seen off; acknowledged in the order of arrival, each ends the message that it should.
+//! nothing more is read while too many messages await theirs. It also gives a message a packet id that is still in use then; acknowledged
+//! in the order of arrival, each ends the message that it should.
 
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
