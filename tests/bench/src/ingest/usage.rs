@@ -1,6 +1,6 @@
 //! What a process takes, from `/proc`.
 
-use std::{ops::RangeInclusive, path::Path};
+use std::{collections::HashMap, ops::RangeInclusive, path::Path};
 
 use anyhow::Context as _;
 
@@ -60,6 +60,35 @@ pub fn peak_memory_bytes(pid: u32) -> anyhow::Result<u64> {
     status(pid, "VmHWM:")
 }
 
+/// The most bytes that a client of a server on this machine has written, by the server's port, and the server has not read: on
+/// their way or in its socket.
+pub fn unread_bytes(port: u16) -> anyhow::Result<u64> {
+    let table = std::fs::read_to_string("/proc/net/tcp").context("reading /proc")?;
+    unread_in(&table, port).context("an unknown form of /proc/net/tcp")
+}
+
+fn unread_in(table: &str, port: u16) -> Option<u64> {
+    let mut unread: HashMap<u16, u64> = HashMap::new();
+    for line in table.lines().skip(1) {
+        // Number, own address and port, the other's, state, bytes sent and not taken : bytes come and not read.
+        let fields: Vec<&str> = line.split_whitespace().take(5).collect();
+        let &[_, own, other, _, queues] = fields.as_slice() else { return None };
+        let port_of = |address: &str| u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok();
+        let (own, other) = (port_of(own)?, port_of(other)?);
+        let (sent, come) = queues.split_once(':')?;
+        let (client, bytes) = match (own == port, other == port) {
+            (true, _) => (other, come),
+            (_, true) => (own, sent),
+            _ => continue,
+        };
+        // A socket that listens has nobody at the other end; what it says there is how many wait to be let in.
+        if client != 0 {
+            *unread.entry(client).or_default() += u64::from_str_radix(bytes, 16).ok()?;
+        }
+    }
+    Some(unread.into_values().max().unwrap_or(0))
+}
+
 /// Bytes in words.
 pub fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", super::count(bytes) / f64::from(1 << 20))
@@ -74,4 +103,23 @@ pub fn folder_bytes(folder: &Path) -> anyhow::Result<u64> {
         bytes += if kind.is_dir() { folder_bytes(&entry.path())? } else { entry.metadata()?.len() };
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_wrote_and_the_server_did_not_read_stands_at_both_ends() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid
+   0: 0100007F:075B 00000000:0000 0A 00000000:00000080 00:00000000 00000000     0
+   1: 0100007F:075B 0100007F:C8EE 01 00000007:0000D32C 00:00000000 00000000     0
+   2: 0100007F:C8EE 0100007F:075B 01 00204834:00000009 00:00000000 00000000     0
+   3: 0100007F:075B 0100007F:9244 01 00000000:0000078F 00:00000000 00000000     0
+   4: 0100007F:1538 0100007F:9250 01 00FFFFFF:00FFFFFF 00:00000000 00000000     0
+";
+        assert_eq!(unread_in(table, 0x075B), Some(0x20_4834 + 0xD32C));
+        assert_eq!(unread_in(table, 1), Some(0));
+        assert_eq!(unread_in("header\nnonsense", 1), None);
+    }
 }
