@@ -136,6 +136,7 @@ impl Hub {
             enrolment: config.enrolment.as_ref().map(enrolment_secret).transpose()?.flatten(),
             directory: directory_sender,
             credentials: credentials_sender,
+            read: tokio::sync::Mutex::default(),
         };
         refresh.pass().await?;
         let (book, duty_book) = watch::channel(Arc::new(DutyBook::default()));

@@ -32,6 +32,8 @@ statements! {
         ORDER BY d.id LIMIT $7");
     BY_PLATE = both("SELECT id, org, site, profile, name, plate FROM devices WHERE plate = $1");
     DIRECTORY = both("SELECT id, org, site, profile, name, plate FROM devices ORDER BY id");
+    VERSION = both("SELECT version FROM directory_version");
+    NEXT_VERSION = both("UPDATE directory_version SET version = version + 1");
     CREDENTIALS = both("SELECT id, secret_sha256 FROM devices WHERE secret_sha256 IS NOT NULL");
 }
 
@@ -175,6 +177,7 @@ impl Store {
         for (device, secret) in devices {
             upsert(&mut tx, device, *secret, by, now).await?;
         }
+        execute!(&mut tx, "counting changes of the directory", NEXT_VERSION)?;
         tx.commit().await?;
         self.announce(Change::Directory);
         Ok(())
@@ -220,6 +223,15 @@ impl Store {
     pub async fn device_by_plate(&self, plate: &str) -> Result<Option<Device>> {
         let row: Option<DeviceRow> = fetch_optional!(self.db().read, "looking up a plate", BY_PLATE, text(plate))?;
         row.map(device).transpose()
+    }
+
+    /// A number that is another once devices were registered or changed, by whichever process.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn directory_version(&self) -> Result<i64> {
+        let row: Option<(i64,)> = fetch_optional!(self.db().read, "reading the directory's version", VERSION)?;
+        Ok(row.map_or(0, |(version,)| version))
     }
 
     /// Every registered device, for the directory.

@@ -61,6 +61,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../migrations/postgres/0009_false_alarms.sql"),
         include_str!("../migrations/sqlite/0009_false_alarms.sql"),
     ),
+    (
+        10,
+        "directory_version",
+        include_str!("../migrations/postgres/0010_directory_version.sql"),
+        include_str!("../migrations/sqlite/0010_directory_version.sql"),
+    ),
 ];
 
 fn migrator(text: fn(&'static (i64, &'static str, &'static str, &'static str)) -> &'static str) -> Migrator {

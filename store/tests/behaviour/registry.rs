@@ -39,7 +39,10 @@ async fn devices_are_registered_changed_and_found(db: TestDb) {
     assert_eq!(summary.site, world.site);
     assert_eq!((summary.open_tickets, summary.state.online, summary.state.last_seen), (0, None, None));
     let renamed = Device { name: "Goods_lift 100%".to_owned(), ..summary.device.clone() };
+    let before = db.store.directory_version().await.unwrap();
+    assert_eq!(db.store.directory_version().await.unwrap(), before);
     db.store.upsert_device(&renamed, None, &CLI, start()).await.unwrap();
+    assert_ne!(db.store.directory_version().await.unwrap(), before, "whoever keeps a picture of the devices is told");
     // No new secret: the old one stays.
     assert_eq!(db.store.credentials().await.unwrap()[&device_id("lift-1")], [1; 32]);
     db.store.upsert_device(&renamed, Some([9; 32]), &CLI, start()).await.unwrap();

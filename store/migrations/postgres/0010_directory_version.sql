@@ -1,0 +1,7 @@
+-- How often the registered devices were changed. Its twin is ../sqlite/0010_directory_version.sql.
+
+-- One row. A hub asks for it every few seconds and reads all the devices only when it is another.
+CREATE TABLE directory_version (
+    version bigint NOT NULL
+);
+INSERT INTO directory_version (version) VALUES (1);
