@@ -21,7 +21,7 @@ use crate::{
     GatewayError,
     config::{BrokerConfig, GatewayConfig},
     downlink::Downlink,
-    inbound::Inlet,
+    inbound::{Inlet, ReceiptClock},
     topic,
 };
 use line::Line;
@@ -56,6 +56,7 @@ impl BrokerLink {
     #[must_use]
     pub fn new(config: BrokerConfig, gateway: &GatewayConfig, clock: Arc<dyn Clock>) -> Self {
         let state = LinkState::Disconnected { since: clock.now(), reason: "not connected yet".to_owned() };
+        let clock = ReceiptClock::over(clock);
         Self { config, prefix: gateway.prefix.clone(), clock, state: watch::Sender::new(state) }
     }
 

@@ -228,7 +228,8 @@ fn address<'a>(context: &Context<'a>, message: &'a Message) -> Result<(Known<'a>
 
 fn body(context: &Context<'_>, known: &Known<'_>, leaf: Leaf<'_>, out: &mut Output<'_>) {
     let (message, options, profile, codes) = (out.message, context.options, known.profile, known.codes);
-    if matches!(leaf, Leaf::Telemetry | Leaf::Events | Leaf::Senml) {
+    // Not by events: a gateway of another platform may publish its alarms here.
+    if matches!(leaf, Leaf::Telemetry | Leaf::Senml) {
         context.routes.learn(&known.device, None);
     }
     match leaf {
@@ -319,11 +320,16 @@ impl Output<'_> {
     }
 
     fn reject(&mut self, (reason, detail): Problem) {
+        self.reject_with(reason, || detail);
+    }
+
+    /// Rejects with a sentence that is made only if it is told.
+    fn reject_with(&mut self, reason: RejectReason, detail: impl FnOnce() -> String) {
         if self.rejects >= MAX_REJECTS {
             return self.suppress(reason, 1);
         }
         self.rejects += 1;
-        self.push_reject(reason, detail, 1);
+        self.push_reject(reason, detail(), 1);
     }
 
     fn reject_all(&mut self, problems: records::Problems) {

@@ -1,6 +1,6 @@
 //! Commands on their way to a device, and what else the hub says.
 
-use model::{CommandId, DeviceId};
+use model::{CommandId, DeviceId, Timestamp};
 use tokio::sync::oneshot;
 
 /// Where something goes.
@@ -29,6 +29,8 @@ pub struct Downlink {
     pub address: Address,
     /// The command, for the log; none for what a format makes the hub say.
     pub command: Option<CommandId>,
+    /// Until when it is wanted; the front door does not send it later. None for what a format makes the hub say.
+    pub deadline: Option<Timestamp>,
     /// The payload, ready to publish.
     pub payload: Vec<u8>,
     /// Answered once: `Ok` when the broker has taken the command, else a sentence that says why it did not. Only

@@ -23,7 +23,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use model::{Clock, DeviceId};
+use model::{Clock, CommandId, DeviceId};
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::{Semaphore, mpsc, watch},
@@ -37,11 +37,11 @@ use crate::{
     GatewayError,
     config::{FrontDoorConfig, GatewayConfig},
     downlink::{Address, Downlink, commands_topic},
-    inbound::Inlet,
+    inbound::{Inlet, ReceiptClock},
 };
 pub use auth::{Credentials, secret_hash};
 use pending::Pending;
-use sessions::{Handed, Sessions};
+use sessions::{Command, Handed, Sessions};
 
 /// How many connections the system may hold ready that we have not taken yet.
 const BACKLOG: u32 = 4096;
@@ -85,7 +85,25 @@ struct Shared {
     stopping: CancellationToken,
 }
 
+/// Tells of commands that were taken and then ended with the session of a device, before the device had said that it has them.
+#[derive(Clone)]
+pub struct LostCommands(Arc<Shared>);
+
+impl LostCommands {
+    /// Those since the last call. A device that has one all the same knows its id.
+    #[must_use]
+    pub fn take(&self) -> Vec<CommandId> {
+        self.0.sessions.take_lost()
+    }
+}
+
 impl FrontDoor {
+    /// Tells of commands that have to be sent again.
+    #[must_use]
+    pub fn lost_commands(&self) -> LostCommands {
+        LostCommands(self.shared.clone())
+    }
+
     /// Opens the port. Connections wait until [`FrontDoor::run`] is called.
     ///
     /// # Errors
@@ -101,7 +119,7 @@ impl FrontDoor {
         let local_addr = listener.local_addr().map_err(failed)?;
         let shared = Arc::new(Shared {
             prefix: gateway.prefix.clone(),
-            clock,
+            clock: ReceiptClock::over(clock),
             auth: auth::Auth { prefix: gateway.prefix.clone(), credentials: credentials.clone() },
             sessions: Sessions::default(),
             out: OnceLock::new(),
@@ -210,7 +228,6 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut 
 /// Hands commands to the connections of the devices; never ends.
 async fn send_commands(shared: &Shared, mut downlinks: mpsc::Receiver<Downlink>) {
     while let Some(downlink) = downlinks.recv().await {
-        let payload = Bytes::from(downlink.payload.clone());
         let (device, topic) = match &downlink.address {
             Address::Commands(device) => (device.clone(), None),
             Address::FrontDoor { device, topic } => (device.clone(), Some(Arc::from(topic.as_str()))),
@@ -219,14 +236,16 @@ async fn send_commands(shared: &Shared, mut downlinks: mpsc::Receiver<Downlink>)
                 continue;
             }
         };
-        let answer = match shared.sessions.command(&device, topic.as_ref(), &payload) {
+        let payload = Bytes::from(downlink.payload.clone());
+        let command = Command { id: downlink.command, deadline: downlink.deadline, topic, payload };
+        let answer = match shared.sessions.command(&device, &command) {
             Handed::Over => Ok(()),
             Handed::NotConnected => {
                 Err(format!("the device \"{device}\" is not connected; the command can be sent when it is"))
             }
             Handed::DoesNotListen => Err(format!(
                 "the device \"{device}\" does not listen for commands; let it subscribe to {}",
-                topic.as_deref().map_or_else(|| commands_topic(&shared.prefix, &device), str::to_owned)
+                command.topic.as_deref().map_or_else(|| commands_topic(&shared.prefix, &device), str::to_owned)
             )),
             Handed::Full => {
                 Err(format!("the device \"{device}\" has not taken earlier commands; it is sent when it has"))

@@ -23,7 +23,7 @@ pub use broker::{BrokerLink, LinkState};
 pub use config::{BrokerConfig, CodesConfig, ConfigError, FrontDoorConfig, GatewayConfig, MAX_PACKET, ProtocolVersion};
 pub use decode::{DecodeOptions, Decoder, Gateways, Nodes, Request, RestoreError, decode, device_of};
 pub use downlink::{Address, Downlink, commands_topic};
-pub use front_door::{Credentials, FrontDoor, secret_hash};
+pub use front_door::{Credentials, FrontDoor, LostCommands, secret_hash};
 pub use inbound::{Ack, Inbound, Inlet, Message, all_done};
 pub use route::{Order, Routes};
 

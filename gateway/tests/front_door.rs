@@ -52,6 +52,17 @@ async fn an_acknowledgement_waits_for_the_journal() {
 }
 
 #[tokio::test]
+async fn messages_that_come_at_once_have_times_of_receipt_of_their_own() {
+    let mut door = Door::open().await;
+    let mut device = door.lift_1().await;
+    device.publish(LIFT_1, "first");
+    device.publish(LIFT_1, "second");
+    let came = async { [next(&mut door.arrived).await.message, next(&mut door.arrived).await.message] };
+    let [first, second] = sees_nothing_during(&mut device, came).await;
+    assert!(first.received_at < second.received_at, "measurements without a time of their own would be one");
+}
+
+#[tokio::test]
 async fn a_refused_message_is_not_acknowledged_and_comes_again() {
     let mut door = Door::open().await;
     for version in [Device::v5, Device::v4] {

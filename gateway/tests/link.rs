@@ -96,6 +96,24 @@ async fn the_hub_says_that_it_is_there_and_notices_when_the_broker_is_not() {
 }
 
 #[tokio::test]
+async fn messages_that_come_at_once_have_times_of_receipt_of_their_own() {
+    let broker = Fake::start().await;
+    let mut link = broker.link(ProtocolVersion::V311);
+    let mut raws = Vec::new();
+    for _ in 0..2 {
+        let (mut raw, _) = broker.hear().await;
+        admit(&mut raw, &[0, 0], &[0, 1, 1]).await;
+        raws.push(raw);
+    }
+    link.connected().await;
+    let both = [1, 2].map(|id| publish("liftline/lift-1/telemetry", b"x", 1, id)).concat();
+    raws[0].send(&both).await;
+    let [first, second] = [next(&mut link.arrived).await.message, next(&mut link.arrived).await.message];
+    assert!(first.received_at < second.received_at, "measurements without a time of their own would be one");
+    link.stop().await;
+}
+
+#[tokio::test]
 async fn what_the_broker_says_when_it_ends_a_connection_is_told() {
     let broker = Fake::start().await;
     let mut link = broker.link(ProtocolVersion::V5);

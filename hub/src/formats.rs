@@ -57,7 +57,7 @@ impl Formats {
                 // Nobody waits for an answer: if it cannot be sent now, the node's next message makes it due again.
                 let (sent, _) = oneshot::channel();
                 let (address, payload) = (request.address.clone(), request.payload.clone());
-                let busy = link.try_send(Downlink { address, command: None, payload, sent }).is_err();
+                let busy = link.try_send(Downlink { address, command: None, deadline: None, payload, sent }).is_err();
                 counter!("liftline_rebirths_asked_total").increment(u64::from(!busy));
             }
         }

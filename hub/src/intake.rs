@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gateway::{Inbound, Message};
-use journal::{Journal, JournalError};
+use gateway::{Ack, Inbound, Message};
+use journal::Journal;
 use metrics::counter;
-use model::{Body, Directory, Entry, RejectReason};
+use model::{Body, Directory, Entry, Lane, RejectReason};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
@@ -41,6 +41,22 @@ pub struct Intake {
     pub journal: Journal,
 }
 
+/// Measurements and rejects that the journal has not taken yet, with the acknowledgements that wait for them. While they are held
+/// no more are taken; events still are, for the journal keeps a reserve for them.
+#[derive(Default)]
+struct Held {
+    entries: Vec<Arc<Entry>>,
+    acks: Vec<Ack>,
+    /// When to try again; none if the journal has not refused them.
+    again_at: Option<Instant>,
+}
+
+impl Held {
+    fn is_due(&self) -> bool {
+        !self.entries.is_empty() && self.again_at.is_none_or(|at| at <= Instant::now())
+    }
+}
+
 impl Intake {
     /// Takes messages until the shutdown.
     ///
@@ -49,36 +65,47 @@ impl Intake {
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let (mut urgent, mut others) = (Vec::new(), Vec::with_capacity(MAX_BATCH));
         let mut gathered_at = Instant::now();
+        let (mut events, mut held) = (Vec::new(), Held::default());
         loop {
+            let again_at = held.again_at.unwrap_or(gathered_at);
             let batch = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                _ = self.events.recv_many(&mut urgent, MAX_BATCH) => &mut urgent,
-                taken = gather(&mut self.telemetry, &mut others, gathered_at) => {
+                _ = self.events.recv_many(&mut urgent, MAX_BATCH) => Some(&mut urgent),
+                () = sleep_until(again_at), if !held.entries.is_empty() => None,
+                taken = gather(&mut self.telemetry, &mut others, gathered_at), if held.entries.is_empty() => {
                     gathered_at = Instant::now() + if taken < FAST { Duration::ZERO } else { GATHER };
-                    &mut others
+                    Some(&mut others)
                 }
             };
-            if batch.is_empty() {
+            if batch.as_ref().is_some_and(|batch| batch.is_empty()) {
                 return Ok(()); // Both ways in are closed.
             }
-            let mut entries: Vec<Arc<Entry>> = Vec::with_capacity(batch.len() + 8);
+            let mut safe = Vec::new();
             let mut directory = self.directory.borrow().clone();
-            for inbound in batch.iter() {
-                self.decode(&inbound.message, &mut directory, &mut entries).await;
+            for Inbound { message, ack } in batch.into_iter().flat_map(|batch| batch.drain(..)) {
+                let before = held.entries.len();
+                for entry in self.decode(&message, &mut directory).await.into_iter().map(Arc::new) {
+                    if entry.lane() == Lane::Events { &mut events } else { &mut held.entries }.push(entry);
+                }
+                if held.entries.len() == before { &mut safe } else { &mut held.acks }.push(ack);
             }
             // Before the acknowledgement: what later messages mean may depend on it.
             self.formats.keep();
-            if !self.append(&entries, &shutdown).await {
+            if !self.append(&events, &shutdown).await {
                 return Ok(()); // Not acknowledged: the broker keeps the batch.
             }
-            gateway::all_done(batch.drain(..).map(|inbound| inbound.ack));
+            events.clear();
+            gateway::all_done(safe);
+            if held.is_due() {
+                self.append_held(&mut held).await;
+            }
         }
     }
 
     /// Reads a message; an unknown device is enrolled if the configuration says so.
-    async fn decode(&mut self, message: &Message, directory: &mut Arc<Directory>, entries: &mut Vec<Arc<Entry>>) {
-        let mut decoded = self.formats.decoder.decode(directory, message);
+    async fn decode(&mut self, message: &Message, directory: &mut Arc<Directory>) -> Vec<Entry> {
+        let decoded = self.formats.decoder.decode(directory, message);
         let unknown = decoded
             .iter()
             .any(|entry| matches!(&entry.body, Body::Reject(reject) if reject.reason == RejectReason::UnknownDevice));
@@ -88,34 +115,51 @@ impl Intake {
             && enrolment.enrol(&device, &mut self.directory).await
         {
             *directory = self.directory.borrow().clone();
-            decoded = self.formats.decoder.decode(directory, message);
+            return self.formats.decoder.decode(directory, message);
         }
-        entries.extend(decoded.into_iter().map(Arc::new));
+        decoded
     }
 
-    /// Appends until it succeeds; false if the shutdown came first.
-    async fn append(&self, entries: &[Arc<Entry>], shutdown: &CancellationToken) -> bool {
-        let mut stopped: Option<JournalError> = None;
-        loop {
-            match self.journal.append(entries.iter().cloned()).await {
+    /// Appends events until it succeeds; false if the shutdown came first.
+    async fn append(&self, events: &[Arc<Entry>], shutdown: &CancellationToken) -> bool {
+        let mut refused = false;
+        while !events.is_empty() {
+            match self.journal.append(events.iter().cloned()).await {
                 Ok(()) => {
-                    if stopped.is_some() {
-                        info!("the journal takes entries again; acknowledging goes on");
-                    }
-                    count(entries);
-                    return true;
+                    taken(events, refused);
+                    break;
                 }
                 Err(failure) => {
-                    if stopped.is_none() {
+                    if !refused {
                         error!("nothing is acknowledged until the journal can be written: {failure}");
                     }
                     counter!("liftline_journal_refusals_total").increment(1);
-                    stopped = Some(failure);
+                    refused = true;
                 }
             }
             tokio::select! {
                 () = shutdown.cancelled() => return false,
                 () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+        true
+    }
+
+    /// Appends what is held, once.
+    async fn append_held(&self, held: &mut Held) {
+        match self.journal.append(held.entries.iter().cloned()).await {
+            Ok(()) => {
+                taken(&held.entries, held.again_at.is_some());
+                held.entries.clear();
+                gateway::all_done(held.acks.drain(..));
+                held.again_at = None;
+            }
+            Err(failure) => {
+                if held.again_at.is_none() {
+                    error!("no measurements are acknowledged until the journal can take them: {failure}");
+                }
+                counter!("liftline_journal_refusals_total").increment(1);
+                held.again_at = Some(Instant::now() + RETRY);
             }
         }
     }
@@ -127,8 +171,11 @@ async fn gather(from: &mut mpsc::Receiver<Inbound>, into: &mut Vec<Inbound>, at:
     from.recv_many(into, MAX_BATCH).await
 }
 
-/// Counts what the journal has taken.
-fn count(entries: &[Arc<Entry>]) {
+/// Counts what the journal has taken, and says so if it had refused it before.
+fn taken(entries: &[Arc<Entry>], refused: bool) {
+    if refused {
+        info!("the journal takes entries again; acknowledging goes on");
+    }
     for entry in entries {
         if let Body::Reject(reject) = &entry.body {
             counter!("liftline_rejects_total", "reason" => reject.reason.code()).increment(u64::from(reject.parts));
@@ -139,8 +186,10 @@ fn count(entries: &[Arc<Entry>]) {
 
 #[cfg(test)]
 mod tests {
-    use gateway::Ack;
-    use model::Timestamp;
+    use gateway::{Ack, GatewayConfig};
+    use journal::{JournalConfig, Offset};
+    use model::{Device, DeviceId, ManualClock, OrgId, Profile, Sample, SiteId, Timestamp};
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -160,5 +209,83 @@ mod tests {
         assert!(taken.is_empty());
         assert_eq!(gather(&mut from, &mut taken, at).await, 1);
         assert!(taken.len() == 1 && Instant::now() >= at);
+    }
+
+    fn inbound(topic: &'static str, payload: &'static str) -> (Inbound, oneshot::Receiver<()>) {
+        let (ack, done) = Ack::channel();
+        let (topic, payload) = (topic.as_bytes().into(), payload.as_bytes().into());
+        let message = Message { topic, payload, received_at: Timestamp::from_secs(1_767_225_600), sender: None };
+        (Inbound { message, ack }, done)
+    }
+
+    /// A directory in which "a" is a lift of a profile with one event.
+    fn directory() -> Directory {
+        let text = "[profile]\nid = \"lift\"\nversion = 1\nname = { en = \"Lift\", zh = \"电梯\" }\n\
+                    [[events]]\ncode = \"call_button\"\nname = { en = \"Button\", zh = \"按钮\" }\n\
+                    [[channels]]\nid = \"load_kg\"\nname = { en = \"Load\", zh = \"载荷\" }\ntype = \"number\"\nunit = \"kg\"\nrange = [0.0, 900.0]\n";
+        let profile = Profile::parse(std::path::Path::new("lift.toml"), text).unwrap();
+        let device = Device {
+            id: DeviceId::new("a").unwrap(),
+            org: OrgId(Default::default()),
+            site: SiteId(Default::default()),
+            profile: profile.id.clone(),
+            name: "A".to_owned(),
+            plate: None,
+        };
+        Directory {
+            devices: [(device.id.clone(), Arc::new(device))].into(),
+            profiles: [(profile.id.clone(), Arc::new(profile))].into(),
+        }
+    }
+
+    /// The reserve that the journal keeps for events is of use only if they still get there.
+    #[tokio::test]
+    async fn events_go_on_while_the_journal_takes_no_measurements() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = JournalConfig { max_bytes: 1 << 20, ..JournalConfig::default() };
+        let journal = Journal::open(dir.path(), &config).unwrap();
+        journal.set_cursor("recorder", Lane::Telemetry, Offset::START).unwrap();
+        let filler = Entry {
+            device: None,
+            received_at: Timestamp::from_secs(1),
+            body: Body::Sample(Sample { time: Timestamp::from_secs(1), seq: None, values: Vec::new() }),
+        };
+        let filler = Arc::new(filler);
+        while journal.append(vec![filler.clone(); 1000]).await.is_ok() {}
+
+        let (telemetry, from_telemetry) = mpsc::channel(4);
+        let (events, from_events) = mpsc::channel(4);
+        let intake = Intake {
+            events: from_events,
+            telemetry: from_telemetry,
+            formats: Formats::without_memory(GatewayConfig::default().decoder(), Arc::new(ManualClock::default())),
+            directory: watch::channel(Arc::new(directory())).1,
+            enrolment: None,
+            journal: journal.clone(),
+        };
+        let shutdown = CancellationToken::new();
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(intake.run(shutdown.clone()));
+        let (measured, mut measured_done) = inbound("liftline/a/telemetry", r#"{"values":{"load_kg":1}}"#);
+        telemetry.send(measured).await.unwrap();
+        // One that is no event becomes a reject, for which there is no room either; it does not hold up the one behind it.
+        let (strange, mut strange_done) = inbound("liftline/a/events", r#"{"code":"nothing_known"}"#);
+        let (button, button_done) = inbound("liftline/a/events", r#"{"code":"call_button"}"#);
+        for inbound in [strange, button] {
+            events.send(inbound).await.unwrap();
+        }
+        button_done.await.unwrap();
+        assert_eq!(journal.head(Lane::Events), Offset(1));
+        assert!(
+            measured_done.try_recv().is_err() && strange_done.try_recv().is_err(),
+            "nothing is claimed that is not so"
+        );
+
+        journal.set_cursor("recorder", Lane::Telemetry, journal.head(Lane::Telemetry)).unwrap();
+        measured_done.await.unwrap();
+        strange_done.await.unwrap();
+        assert_eq!(journal.head(Lane::Events), Offset(1), "the event was not written again");
+        shutdown.cancel();
+        running.join_next().await.unwrap().unwrap().unwrap();
     }
 }

@@ -9,7 +9,7 @@
 
 use std::sync::Mutex;
 
-use gateway::{Downlink, Inbound, Inlet};
+use gateway::{Downlink, FrontDoor, Inbound, Inlet};
 use store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -71,6 +71,7 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
         supervisor.add("broker link", link.run(inlet.clone(), commands, stop()));
     }
     let progress = Mutex::new(Progress::new(front_door.is_some()));
+    let lost = front_door.as_ref().map(FrontDoor::lost_commands);
     if let Some(front_door) = front_door {
         let (sender, commands) = mpsc::channel::<Downlink>(DOWNLINKS);
         downlinks.push(sender);
@@ -108,7 +109,7 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     reconcile(supervisor, deliver, &store, stop());
     reconcile(supervisor, Settle { store: store.clone(), notifier, clock: clock.clone() }, &store, stop());
     let prefix = config.gateway.prefix.clone();
-    let send = SendCommands { store: store.clone(), downlinks, routes, prefix, clock: clock.clone(), progress };
+    let send = SendCommands { store: store.clone(), downlinks, lost, routes, prefix, clock: clock.clone(), progress };
     reconcile(supervisor, send, &store, stop());
     reconcile(supervisor, refresh, &store, stop());
     reconcile(supervisor, duty, &store, stop());

@@ -260,5 +260,6 @@ async fn enrolment(settings: &EnrolmentConfig, store: &Store, clock: &Arc<dyn Cl
         site: site.id,
         profile: settings.auto_register.clone(),
         seen: Default::default(),
+        paused_until: None,
     })
 }

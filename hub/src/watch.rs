@@ -54,7 +54,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a database that was away has to give a sign of life.
 const PING: Duration = Duration::from_secs(1);
 /// How much may be found and not committed before the watch stops reading.
-const MAX_OWED: usize = 50_000;
+const MAX_OWED: usize = 200_000;
 
 /// What the watch needs.
 pub struct Watch {
@@ -82,6 +82,8 @@ struct Owed {
     notes: Vec<EmergencyNote>,
     /// While the database is away: when to try again, and how long to wait after that.
     away: Option<(Timestamp, Duration)>,
+    /// True once it was said that there is no room for more.
+    full: bool,
 }
 
 impl Owed {
@@ -130,8 +132,15 @@ impl State {
     }
 
     fn is_to_be_saved(&self, now: Timestamp) -> bool {
-        self.changed && now >= self.save_not_before && (now >= self.save_at || self.trail.is_long())
+        self.changed
+            && is_reached(self.save_not_before, now, SAVE_AGAIN)
+            && (is_reached(self.save_at, now, SAVE_EVERY) || self.trail.is_long())
     }
+}
+
+/// True once a time is reached that was set at most so far ahead: a clock that was put back is not waited for.
+fn is_reached(due: Timestamp, now: Timestamp, ahead: Duration) -> bool {
+    now >= due || due.since(now) > ahead
 }
 
 impl Watch {
@@ -169,7 +178,17 @@ impl Watch {
     /// # Errors
     /// If the journal cannot be read.
     pub async fn pass(&self, state: &mut State) -> anyhow::Result<usize> {
-        let read = if state.owed.changes.len() < MAX_OWED { self.step(state)? } else { 0 };
+        let read = if state.owed.changes.len() < MAX_OWED {
+            self.step(state)?
+        } else {
+            if !std::mem::replace(&mut state.owed.full, true) {
+                error!(
+                    changes = MAX_OWED,
+                    "too much waits for the database: nothing more is watched, and nobody more is called, until it can be written"
+                );
+            }
+            0
+        };
         if !state.compared && state.caught_up() && self.end_orphans(state).await {
             state.compared = true;
         }
@@ -358,7 +377,7 @@ impl Watch {
     /// True if it is time to try again and the database gives a sign of life.
     async fn is_back(&self, owed: &mut Owed) -> bool {
         let Some((due, _)) = owed.away else { return true };
-        if self.clock.now() < due {
+        if !is_reached(due, self.clock.now(), MAX_BACK_OFF) {
             return false;
         }
         if matches!(tokio::time::timeout(PING, self.store.ping()).await, Ok(Ok(()))) {
@@ -514,6 +533,14 @@ mod tests {
     use rules::Ruleset;
 
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_put_back_is_not_waited_for() {
+        let (now, limit) = (Timestamp::from_secs(100), Duration::from_secs(30));
+        assert!(!is_reached(Timestamp::from_secs(130), now, limit));
+        assert!(is_reached(now, now, limit));
+        assert!(is_reached(Timestamp::from_secs(131), now, limit));
+    }
 
     /// One rule in earnest and the same on trial.
     const PROFILE: &str = "[profile]\nid = \"fan\"\nname = { en = \"Fan\", zh = \"风机\" }\nversion = 1\n\

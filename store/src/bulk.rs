@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     Result, StoreError,
-    db::{DbTime, Engine, Sql, Tx, document, text},
+    db::{DbTime, Engine, Sql, Tx, answered, document, text},
 };
 
 /// The values of one column, one per row.
@@ -55,7 +55,7 @@ pub(crate) async fn write(tx: &mut Tx, what: &'static str, sql: Sql, rows: usize
                     Column::Floats(floats) => query.bind(floats),
                 };
             }
-            query.execute(on).await.map(|done| done.rows_affected()).map_err(failed)
+            answered(query.execute(on)).await.map(|done| done.rows_affected()).map_err(failed)
         }
         Engine::Sqlite(on) => {
             let list: Vec<Vec<Json>> =

@@ -28,6 +28,8 @@ statements! {
     QUEUED = both(concat!("
         SELECT ", columns!(), " FROM commands WHERE state = 'queued' AND deadline > $1 AND id > $2 ORDER BY id LIMIT $3"));
     REQUEUE = both("UPDATE commands SET state = 'queued', updated_at = $1 WHERE state = 'sent' AND deadline > $1");
+    REQUEUE_ONE = both("
+        UPDATE commands SET state = 'queued', updated_at = $2 WHERE id = $1 AND state = 'sent' AND deadline > $2");
     OF_DEVICE = both(concat!("
         SELECT ", columns!(), " FROM commands WHERE org = $1 AND device = $2 ORDER BY id DESC LIMIT $3"));
     STATE = each(
@@ -201,6 +203,14 @@ impl Store {
     /// [`crate::StoreError`] if the database fails.
     pub async fn requeue_sent_commands(&self, now: Timestamp) -> Result<u64> {
         execute!(&self.db().write, "queueing sent commands anew", REQUEUE, at(now))
+    }
+
+    /// Takes one command back to the queue, as [`Store::requeue_sent_commands`] does all. False if it is not merely sent any more.
+    ///
+    /// # Errors
+    /// [`crate::StoreError`] if the database fails.
+    pub async fn requeue_sent_command(&self, id: CommandId, now: Timestamp) -> Result<bool> {
+        execute!(&self.db().write, "queueing a sent command anew", REQUEUE_ONE, id.0, at(now)).map(|rows| rows > 0)
     }
 
     /// Commands that no broker has yet and whose deadline has not passed, oldest first, after the one given.

@@ -62,7 +62,7 @@ impl Tx {
 
     pub(crate) async fn commit(self) -> Result<()> {
         match self {
-            Self::Postgres(tx) => tx.commit().await,
+            Self::Postgres(tx) => answered(tx.commit()).await,
             Self::Sqlite(tx) => tx.commit().await,
         }
         .map_err(|source| StoreError::Query { what: "committing", source })
@@ -96,7 +96,7 @@ impl Db {
 
     async fn begin_on(pool: &Pool) -> Result<Tx> {
         match pool {
-            Engine::Postgres(pool) => pool.begin().await.map(Engine::Postgres),
+            Engine::Postgres(pool) => answered(pool.begin()).await.map(Engine::Postgres),
             // A deferred transaction that turns into a writer half-way can fail; this one waits at its start.
             Engine::Sqlite(pool) => pool.begin_with("BEGIN IMMEDIATE").await.map(Engine::Sqlite),
         }
@@ -132,7 +132,9 @@ macro_rules! statements {
 macro_rules! run {
     ($query:ident, $fetch:ident, $on:expr, $what:expr, $sql:expr $(, $bind:expr)*) => {
         match $on.on() {
-            $crate::db::Engine::Postgres(on) => sqlx::$query($sql.postgres)$(.bind($bind))*.$fetch(on).await,
+            $crate::db::Engine::Postgres(on) => {
+                $crate::db::answered(sqlx::$query($sql.postgres)$(.bind($bind))*.$fetch(on)).await
+            }
             $crate::db::Engine::Sqlite(on) => sqlx::$query($sql.sqlite)$(.bind($bind))*.$fetch(on).await,
         }
         .map_err(|source| $crate::StoreError::Query { what: $what, source })
@@ -165,7 +167,8 @@ macro_rules! execute {
     ($on:expr, $what:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
         match $on.on() {
             $crate::db::Engine::Postgres(on) => {
-                sqlx::query($sql.postgres)$(.bind($bind))*.execute(on).await.map(|done| done.rows_affected())
+                let running = sqlx::query($sql.postgres)$(.bind($bind))*.execute(on);
+                $crate::db::answered(running).await.map(|done| done.rows_affected())
             }
             $crate::db::Engine::Sqlite(on) => {
                 sqlx::query($sql.sqlite)$(.bind($bind))*.execute(on).await.map(|done| done.rows_affected())
@@ -415,3 +418,29 @@ pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request waits for a free connection.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long PostgreSQL has to answer: longer than a statement may wait and run there.
+const ANSWER_TIMEOUT: Duration =
+    STATEMENT_TIMEOUT.saturating_add(ACQUIRE_TIMEOUT).saturating_add(Duration::from_secs(5));
+
+/// Gives up on a PostgreSQL that says nothing. A server that lost its power, or a network that swallows everything, ends no connection:
+/// an answer on its way then would be waited for without end.
+pub(crate) async fn answered<T, E: From<sqlx::Error>>(running: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    within(ANSWER_TIMEOUT, running).await
+}
+
+async fn within<T, E: From<sqlx::Error>>(limit: Duration, running: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let silent = || std::io::Error::new(std::io::ErrorKind::TimedOut, "PostgreSQL does not answer");
+    tokio::time::timeout(limit, running).await.unwrap_or_else(|_| Err(sqlx::Error::Io(silent()).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_database_is_given_up_and_tried_again() {
+        let answer: Result<(), sqlx::Error> = within(Duration::from_millis(1), std::future::pending()).await;
+        let failure = StoreError::Query { what: "asking", source: answer.unwrap_err() };
+        assert!(failure.is_unavailable(), "{failure}");
+    }
+}

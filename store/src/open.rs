@@ -262,6 +262,11 @@ async fn open_postgres(options: PgConnectOptions, connections: u32, hub: bool, t
         ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string()),
         ("lock_timeout", LOCK_TIMEOUT.as_millis().to_string()),
         ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT.as_millis().to_string()),
+        // A session whose hub has lost its power or network ends within half a minute, and with it its lock against a second hub.
+        ("tcp_keepalives_idle", "10".to_owned()),
+        ("tcp_keepalives_interval", "5".to_owned()),
+        ("tcp_keepalives_count", "3".to_owned()),
+        ("tcp_user_timeout", "30000".to_owned()),
         // Times travel in binary, but what people read in psql should not depend on the server.
         ("timezone", "UTC".to_owned()),
     ]);

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     Change, NewReject, Result, Store, StoreError, commands,
     copy::try_copy,
-    db::{DbText, DbTime, Engine, Tx, WRITERS, at, document, execute, fetch_optional, int, statements, text},
+    db::{DbText, DbTime, Engine, Tx, WRITERS, answered, at, document, execute, fetch_optional, int, statements, text},
     partitions::Layout,
     rejects,
     wide::{Column, ColumnKind, WideTable, safe},
@@ -122,7 +122,8 @@ pub struct RecorderBatch {
 
 impl RecorderBatch {
     /// Adds the entry of the journal at `offset` of its lane. Values that came with an event are readings, too. Readings
-    /// of a device that is not in the directory any more have no table to go to: they are counted and left out.
+    /// of a device that is not in the directory any more, or of a profile that is not loaded, have no table to go to: they are
+    /// counted and left out.
     pub fn push(&mut self, offset: u64, entry: &Arc<Entry>, directory: &Directory) {
         let Entry { device, received_at, body } = &**entry;
         let received_at = *received_at;
@@ -156,8 +157,8 @@ impl RecorderBatch {
         seq: Option<u64>,
         entry: &Arc<Entry>,
     ) {
-        match directory.devices.get(device) {
-            Some(known) => {
+        match directory.find(device) {
+            Some((known, _)) => {
                 let (device, profile, values) = (device.clone(), known.profile.clone(), Values::Of(entry.clone()));
                 self.rows.push(Row { device, profile, time, seq, values });
             }
@@ -370,7 +371,7 @@ async fn write_table(tx: &mut Tx, table: &WideTable, rows: &[Cells<'_>]) -> Resu
     let failed = |source| StoreError::Query { what: "writing readings", source };
     match tx.on() {
         Engine::Postgres(on) => {
-            if let Some(written) = try_copy(&mut *on, table, rows).await.map_err(failed)? {
+            if let Some(written) = answered(try_copy(&mut *on, table, rows)).await.map_err(failed)? {
                 return Ok(written);
             }
             let Some((_, statement)) = table.inserts.first() else { return Ok(0) };
@@ -386,7 +387,7 @@ async fn write_table(tx: &mut Tx, table: &WideTable, rows: &[Cells<'_>]) -> Resu
                     ColumnKind::Text => query.bind(column(index).map(words).collect::<Vec<_>>()),
                 };
             }
-            query.execute(on).await.map(|done| done.rows_affected()).map_err(failed)
+            answered(query.execute(on)).await.map(|done| done.rows_affected()).map_err(failed)
         }
         Engine::Sqlite(on) => {
             let mut written = 0;
@@ -420,7 +421,8 @@ async fn write_seen(tx: &mut Tx, seen: &HashMap<DeviceId, Timestamp>) -> Result<
     match tx.on() {
         Engine::Postgres(on) => {
             let (devices, times): (Vec<&str>, Vec<DbTime>) = sorted.into_iter().unzip();
-            sqlx::query(SEEN.postgres).bind(devices).bind(times).execute(on).await.map(drop).map_err(failed)
+            let query = sqlx::query(SEEN.postgres).bind(devices).bind(times);
+            answered(query.execute(on)).await.map(drop).map_err(failed)
         }
         Engine::Sqlite(on) => {
             let micros: BTreeMap<&str, i64> =

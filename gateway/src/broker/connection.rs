@@ -10,7 +10,6 @@
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use bytes::Bytes;
-use model::Timestamp;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -224,7 +223,6 @@ impl<'a> Connection<'a> {
 
     /// Takes the packets that are there.
     fn take_packets(&mut self, backlog: &mut VecDeque<Inbound>, out: &Inlet) -> Result<(), End> {
-        let received_at = self.line.clock.now();
         let mut messages = 0;
         while self.window.len() < MOST_OWED {
             match frame(&self.socket.input, wire::MAX).map_err(|error| End::Lost(self.line.broke(&error)))? {
@@ -238,7 +236,7 @@ impl<'a> Connection<'a> {
             match packet.map_err(|error| End::Lost(self.line.broke(&error)))? {
                 Incoming::Publish(publish) => {
                     messages += 1;
-                    self.receive(publish, received_at, backlog, out)?;
+                    self.receive(publish, backlog, out)?;
                 }
                 other => self.hear(other).map_err(End::Lost)?,
             }
@@ -249,13 +247,7 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    fn receive(
-        &mut self,
-        publish: Publish,
-        received_at: Timestamp,
-        backlog: &mut VecDeque<Inbound>,
-        out: &Inlet,
-    ) -> Result<(), End> {
+    fn receive(&mut self, publish: Publish, backlog: &mut VecDeque<Inbound>, out: &Inlet) -> Result<(), End> {
         let Publish { topic, payload, qos, id, retain, alias } = publish;
         if alias.is_some() {
             return Err(End::Lost(self.line.broke(&"it gave a topic a number, which the hub had not offered")));
@@ -276,6 +268,7 @@ impl<'a> Connection<'a> {
             ack.done();
             return Ok(());
         }
+        let received_at = self.line.clock.now();
         let inbound = Inbound { message: Message { topic, payload, received_at, sender: None }, ack };
         backlog.push_back(inbound);
         if backlog.len() == 1 { hand_on(backlog, out) } else { Ok(()) }

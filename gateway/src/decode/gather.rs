@@ -38,7 +38,8 @@ impl<'p> Gather<'p> {
                 return;
             }
             let known = self.profile.channels.iter().map(|channel| channel.id.as_str());
-            return out.reject((RejectReason::UnknownChannel, unknown("channel", &quote(name), self.profile, known)));
+            return out
+                .reject_with(RejectReason::UnknownChannel, || unknown("channel", &quote(name), self.profile, known));
         };
         let value = match (value, unit, channel.unit()) {
             (Value::Number(number), Some(from), Some(to)) => match units::convert(number, from, to) {

@@ -97,7 +97,9 @@ pub(super) fn read(context: &Context<'_>, nodes: &mut Nodes, text: &str, out: &m
     };
     let now = out.message.received_at;
     let Some(node) = nodes.node(&topic.node) else {
-        let detail = "too many Sparkplug nodes; the hub follows no more than 20000".to_owned();
+        let detail =
+            "too many Sparkplug nodes; the hub follows no more than 20000, and one name in no more than 16 groups"
+                .to_owned();
         return out.reject((RejectReason::WrongShape, detail));
     };
     node.via.clone_from(&out.message.sender);
@@ -112,14 +114,18 @@ pub(super) fn read(context: &Context<'_>, nodes: &mut Nodes, text: &str, out: &m
         }
         (Kind::Birth, Some(device)) => {
             sequence(node, payload.seq);
-            learn(node, device, &payload);
-            node.arrived(device);
+            // What is no device of the sender's is rejected below, and leaves nothing behind.
+            if context.device(device, out.message).is_ok() {
+                learn(node, device, &payload);
+                node.arrived(device);
+            }
             say(context, device, true, true, out);
             route(context, &topic, out);
             values(context, node, &topic, &payload, out);
         }
         (Kind::Data, _) => {
             sequence(node, payload.seq);
+            route(context, &topic, out);
             values(context, node, &topic, &payload, out);
         }
         (Kind::Death, Some(device)) => {

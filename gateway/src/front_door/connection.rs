@@ -55,6 +55,8 @@ const MAX_SILENCE: Duration = Duration::from_secs(300);
 const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
 /// How long to wait before a last will that the intake refused is offered again.
 const WILL_RETRY: Duration = Duration::from_millis(500);
+/// How often a last will that waits looks whether its device has come back: then it is not left lying until it is due.
+const WILL_CHECK: Duration = Duration::from_secs(5);
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the journal has at a shutdown for what it is already given.
@@ -257,7 +259,9 @@ impl Connection {
 
     /// Commands that an earlier connection of the session sent and that were not acknowledged.
     fn send_again(&mut self) {
-        for (id, Command { topic, payload }) in &lock_kept(&self.held.kept).unacknowledged {
+        let (mut kept, now) = (lock_kept(&self.held.kept), self.shared.clock.now());
+        kept.unacknowledged.retain(|(_, command)| command.is_wanted(now));
+        for (id, Command { topic, payload, .. }) in &kept.unacknowledged {
             let topic = topic.as_deref().unwrap_or(&self.commands_topic);
             let command = Outgoing::Command { topic, payload, id: Some(*id), again: true };
             wire::write(self.version, &command, &mut self.line.output);
@@ -289,12 +293,15 @@ impl Connection {
         if !delay.is_zero() {
             // The device may come back; its place is free meanwhile.
             drop(place);
-            tokio::select! {
-                () = sleep(delay) => {}
-                () = shared.stopping.cancelled() => return,
-            }
-            if !shared.sessions.is_last(&held) {
-                return;
+            let due = Instant::now() + delay;
+            while Instant::now() < due {
+                tokio::select! {
+                    () = sleep_until(due.min(Instant::now() + WILL_CHECK)) => {}
+                    () = shared.stopping.cancelled() => return,
+                }
+                if !shared.sessions.is_last(&held) {
+                    return;
+                }
             }
         }
         leave_behind(will, &login, &shared).await;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use model::DeviceId;
+use model::{CommandId, DeviceId, Timestamp};
 use tokio::{sync::Notify, time::Instant};
 
 use super::wire::Farewell;
@@ -32,6 +32,8 @@ struct Table {
     connected: usize,
     /// Tells connections under the same client id apart.
     last_number: u64,
+    /// Commands that ended with a session before the device had said that it has them.
+    lost: Vec<CommandId>,
 }
 
 struct Session {
@@ -67,9 +69,20 @@ pub(super) struct Kept {
 /// A command on its way.
 #[derive(Debug, Clone)]
 pub(super) struct Command {
+    /// Its id; none for what a format makes the hub say.
+    pub(super) id: Option<CommandId>,
+    /// Until when it is wanted.
+    pub(super) deadline: Option<Timestamp>,
     /// The topic, if it is not the device's native one.
     pub(super) topic: Option<Arc<str>>,
     pub(super) payload: Bytes,
+}
+
+impl Command {
+    /// True until its deadline: what comes later is not expected any more.
+    pub(super) fn is_wanted(&self, now: Timestamp) -> bool {
+        self.deadline.is_none_or(|deadline| now < deadline)
+    }
 }
 
 impl Kept {
@@ -178,7 +191,9 @@ impl Sessions {
                 table.connected -= 1;
                 link.end(Farewell::TakenOver);
             }
-            if !clean {
+            if clean {
+                table.lose(&earlier.kept);
+            } else {
                 (held.kept, held.present) = (earlier.kept, true);
             }
         } else {
@@ -227,14 +242,19 @@ impl Sessions {
         self.lock().by_client.get(&held.client).is_none_or(|session| session.number == held.number)
     }
 
+    /// The commands that ended with a session since the last call, before the device had said that it has them.
+    pub(super) fn take_lost(&self) -> Vec<CommandId> {
+        std::mem::take(&mut self.lock().lost)
+    }
+
     /// Hands a command to every connection of a device that listens.
-    pub(super) fn command(&self, device: &DeviceId, topic: Option<&Arc<str>>, payload: &Bytes) -> Handed {
+    pub(super) fn command(&self, device: &DeviceId, command: &Command) -> Handed {
         let table = self.lock();
         let mut outcome = Handed::NotConnected;
         for session in table.sessions_of(device) {
             let Some(link) = &session.link else { continue };
             let mut kept = lock_kept(&session.kept);
-            if kept.listens_on(topic.map(|topic| &**topic)).is_none() {
+            if kept.listens_on(command.topic.as_deref()).is_none() {
                 if outcome == Handed::NotConnected {
                     outcome = Handed::DoesNotListen;
                 }
@@ -243,7 +263,7 @@ impl Sessions {
                     outcome = Handed::Full;
                 }
             } else {
-                kept.waiting.push_back(Command { topic: topic.cloned(), payload: payload.clone() });
+                kept.waiting.push_back(command.clone());
                 link.wake.notify_one();
                 outcome = Handed::Over;
             }
@@ -317,7 +337,15 @@ impl Table {
                 self.by_device.remove(&session.device);
             }
         }
+        self.lose(&session.kept);
         Some(session)
+    }
+
+    /// Notes the commands that end with a session.
+    fn lose(&mut self, kept: &Mutex<Kept>) {
+        let kept = lock_kept(kept);
+        let unacknowledged = kept.unacknowledged.iter().map(|(_, command)| command);
+        self.lost.extend(kept.waiting.iter().chain(unacknowledged).filter_map(|command| command.id));
     }
 
     fn report(&self) {
@@ -355,6 +383,11 @@ mod tests {
 
     fn device(name: &str) -> DeviceId {
         DeviceId::new(name).unwrap()
+    }
+
+    fn command(topic: Option<&Arc<str>>) -> Command {
+        let id = Some(CommandId(Default::default()));
+        Command { id, deadline: None, topic: topic.cloned(), payload: Bytes::from_static(b"{}") }
     }
 
     fn link() -> Arc<Link> {
@@ -425,15 +458,38 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_goes_to_the_connection_that_listens() {
-        let (sessions, payload) = (Sessions::default(), Bytes::from_static(b"{}"));
-        assert_eq!(sessions.command(&device("lift-1"), None, &payload), Handed::NotConnected);
+        let sessions = Sessions::default();
+        assert_eq!(sessions.command(&device("lift-1"), &command(None)), Handed::NotConnected);
         let (held, _) = arrive(&sessions, "a", "lift-1", false);
-        assert_eq!(sessions.command(&device("lift-1"), None, &payload), Handed::DoesNotListen);
+        assert_eq!(sessions.command(&device("lift-1"), &command(None)), Handed::DoesNotListen);
         lock_kept(&held.kept).below = Some(Qos::Zero);
         for _ in 0..MAX_COMMANDS {
-            assert_eq!(sessions.command(&device("lift-1"), None, &payload), Handed::Over);
+            assert_eq!(sessions.command(&device("lift-1"), &command(None)), Handed::Over);
         }
-        assert_eq!(sessions.command(&device("lift-1"), None, &payload), Handed::Full);
+        assert_eq!(sessions.command(&device("lift-1"), &command(None)), Handed::Full);
+    }
+
+    #[tokio::test]
+    async fn a_command_that_ends_with_its_session_is_told_once() {
+        let sessions = Sessions::default();
+        let (held, _) = arrive(&sessions, "a", "lift-1", true);
+        lock_kept(&held.kept).exact = Some(Qos::One);
+        assert_eq!(sessions.command(&device("lift-1"), &command(None)), Handed::Over);
+        let (held, _) = arrive(&sessions, "a", "lift-1", false);
+        assert!(sessions.take_lost().is_empty(), "the session was taken over with it");
+        let (held, _) = (arrive(&sessions, "a", "lift-1", true), drop(held)).0;
+        assert_eq!(sessions.take_lost(), [command(None).id.unwrap()]);
+        assert!(sessions.take_lost().is_empty());
+        lock_kept(&held.kept).unacknowledged.push_back((1, command(None)));
+        sessions.left(&held, Duration::ZERO, Instant::now());
+        assert_eq!(sessions.take_lost().len(), 1);
+    }
+
+    #[test]
+    fn a_command_is_wanted_until_its_deadline() {
+        let until = Timestamp::from_secs(5);
+        let command = Command { deadline: Some(until), ..command(None) };
+        assert!(command.is_wanted(Timestamp::from_secs(4)) && !command.is_wanted(until));
     }
 
     #[tokio::test]
@@ -448,13 +504,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_of_another_platform_goes_where_the_device_listens_for_it() {
-        let (sessions, payload) = (Sessions::default(), Bytes::from_static(b"{}"));
+        let sessions = Sessions::default();
         let (held, _) = arrive(&sessions, "a", "lift-1", false);
         let topic: Arc<str> = "v1/devices/me/rpc/request/7".into();
         lock_kept(&held.kept).exact = Some(Qos::One);
-        assert_eq!(sessions.command(&device("lift-1"), Some(&topic), &payload), Handed::DoesNotListen);
+        assert_eq!(sessions.command(&device("lift-1"), &command(Some(&topic))), Handed::DoesNotListen);
         lock_kept(&held.kept).foreign.push(("v1/devices/me/rpc/request/+".to_owned(), Qos::Two));
-        assert_eq!(sessions.command(&device("lift-1"), Some(&topic), &payload), Handed::Over);
+        assert_eq!(sessions.command(&device("lift-1"), &command(Some(&topic))), Handed::Over);
         assert_eq!(lock_kept(&held.kept).listens_on(Some(&topic)), Some(Qos::One));
         for (filter, topic, matched) in [
             ("a/#", "a/b/c", true),
@@ -473,7 +529,7 @@ mod tests {
     #[test]
     fn packet_ids_in_use_are_not_given_again() {
         let mut kept = Kept { last_id: u16::MAX - 1, ..Kept::default() };
-        kept.unacknowledged.push_back((1, Command { topic: None, payload: Bytes::new() }));
+        kept.unacknowledged.push_back((1, command(None)));
         assert_eq!([kept.next_id(), kept.next_id()], [u16::MAX, 2]);
     }
 }

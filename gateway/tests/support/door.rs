@@ -70,6 +70,7 @@ impl Door {
         let downlink = Downlink {
             address: Address::Commands(id(device)),
             command: Some(CommandId(Default::default())),
+            deadline: None,
             payload: b"{}".to_vec(),
             sent,
         };

@@ -89,6 +89,7 @@ impl Link {
             .send(Downlink {
                 address: Address::Commands(device),
                 command: Some(CommandId(Default::default())),
+                deadline: None,
                 payload: b"{}".to_vec(),
                 sent,
             })

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use gateway::{Downlink, Order, Routes};
+use gateway::{Downlink, LostCommands, Order, Routes};
 use model::{Clock, CommandId, CommandState, Timestamp};
 use store::{Change, Command, Store};
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +25,8 @@ pub struct SendCommands {
     pub store: Store,
     /// Who sends them: the broker link, the front door.
     pub downlinks: Vec<mpsc::Sender<Downlink>>,
+    /// Tells what the front door took and could not deliver; none without one.
+    pub lost: Option<LostCommands>,
     /// How devices speak.
     pub routes: Routes,
     /// What native topics begin with.
@@ -72,6 +74,10 @@ impl Reconciler for SendCommands {
             debug!(again, "queued commands anew that were sent but not delivered");
             progress.resumed = true;
         }
+        for command in self.lost.iter().flat_map(LostCommands::take) {
+            let again = self.store.requeue_sent_command(command, now).await.context("queueing a command anew")?;
+            debug!(command.id = %command, again, "a session ended before the device had the command");
+        }
         for _ in 0..MAX_LOOKS {
             let queued = self.store.queued_commands(now, progress.after, MAX_BATCH);
             let queued = queued.await.context("looking for queued commands")?;
@@ -101,7 +107,8 @@ impl SendCommands {
         let mut taken = false;
         for link in &self.downlinks {
             let (sent, answer) = oneshot::channel();
-            let downlink = Downlink { address: address.clone(), command: Some(*id), payload: payload.clone(), sent };
+            let (address, payload) = (address.clone(), payload.clone());
+            let downlink = Downlink { address, command: Some(*id), deadline: Some(*deadline), payload, sent };
             if link.try_send(downlink).is_err() {
                 continue; // The link is busy or away; the command stays queued.
             }

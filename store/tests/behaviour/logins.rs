@@ -164,6 +164,10 @@ async fn commands_that_no_device_has_are_queued_anew(db: TestDb) {
     db.store.advance_command(ids[1], CommandState::Delivered, None, start()).await.unwrap();
     assert_eq!(db.store.requeue_sent_commands(start() + secs(60)).await.unwrap(), 0, "its deadline has passed");
     assert_eq!(db.store.requeue_sent_commands(start() + secs(5)).await.unwrap(), 1);
+    db.store.advance_command(ids[0], CommandState::Sent, None, start()).await.unwrap();
+    assert!(!db.store.requeue_sent_command(ids[1], start() + secs(5)).await.unwrap(), "the device has it");
+    assert!(!db.store.requeue_sent_command(ids[0], start() + secs(60)).await.unwrap(), "its deadline has passed");
+    assert!(db.store.requeue_sent_command(ids[0], start() + secs(5)).await.unwrap());
     let page = async |after| {
         let page = db.store.queued_commands(start() + secs(5), after, 1).await.unwrap();
         page.first().map(|command| command.id)

@@ -22,7 +22,8 @@ on_both_engines!(
 async fn directory(db: &TestDb) -> Directory {
     let devices = db.store.directory_devices().await.unwrap();
     let devices = devices.into_iter().map(|device| (device.id.clone(), Arc::new(device))).collect();
-    Directory { devices, ..Directory::default() }
+    let lift = Arc::new(profile(&[]));
+    Directory { devices, profiles: [(lift.id.clone(), lift)].into() }
 }
 
 fn entry(device: &str, at: u64, body: Body) -> Entry {
@@ -67,6 +68,10 @@ async fn a_stretch_of_the_journal_is_recorded_once(db: TestDb) {
     assert_eq!(db.store.record(&batch, start()).await.unwrap(), RecordReport::default());
     batch.clear();
     assert!(batch.is_empty());
+    // A profile that is not loaded has no table: its readings are left out, and hold up nobody's.
+    let unloaded = Directory { profiles: std::collections::HashMap::default(), ..directory };
+    batch.push(1, &Arc::new(entries[0].clone()), &unloaded);
+    assert_eq!((batch.len(), batch.seen.len()), (0, 1));
 
     let lift = device_id("lift-1");
     let events = db.store.device_events(world.org, &lift, 9).await.unwrap();

@@ -15,6 +15,8 @@ use super::NAMESPACE;
 
 /// How many nodes are followed.
 const MAX_NODES: usize = 20_000;
+/// In how many groups a node of one name is followed: a login may publish in any group.
+const MAX_GROUPS: usize = 16;
 /// How many metrics of one node are known by name.
 const MAX_METRICS: usize = 20_000;
 /// How often a node is asked for a new birth while none comes.
@@ -108,8 +110,8 @@ impl Node {
         let order = match self.seq {
             None => Order::Next,
             Some(last) if got == last => Order::Again,
-            Some(last) if got == (last + 1) % 256 => Order::Next,
-            Some(last) => Order::Gap { expected: (last + 1) % 256, got },
+            Some(last) if got == last.wrapping_add(1) % 256 => Order::Next,
+            Some(last) => Order::Gap { expected: last.wrapping_add(1) % 256, got },
         };
         self.seq = Some(got);
         self.stale |= matches!(order, Order::Gap { .. });
@@ -183,8 +185,11 @@ struct Kept<N> {
 impl Nodes {
     /// The node, new if it was not known; `None` if there is no room for another.
     pub(super) fn node(&mut self, id: &NodeId) -> Option<&mut Node> {
-        if self.nodes.len() >= MAX_NODES && !self.nodes.contains_key(id) {
-            return None;
+        if !self.nodes.contains_key(id) {
+            let groups = self.nodes.keys().filter(|other| other.edge == id.edge).count();
+            if self.nodes.len() >= MAX_NODES || groups >= MAX_GROUPS {
+                return None;
+            }
         }
         Some(self.nodes.entry(id.clone()).or_default())
     }

@@ -29,7 +29,6 @@ const MAX_FOREIGN: usize = 16;
 impl Connection {
     /// Takes the packets that are there and for which there is room.
     pub(super) fn take_packets(&mut self) -> Result<(), End> {
-        let received_at = self.shared.clock.now();
         let (mut messages, mut progress) = (0, false);
         while self.waiting.is_none() && self.unacknowledged < usize::from(MAX_UNACKNOWLEDGED) && !self.is_too_quick() {
             match frame(&self.line.input, wire::MAX)? {
@@ -46,9 +45,13 @@ impl Connection {
                     match wire::read(self.version, &mut self.line.input)? {
                         Incoming::Publish(publish) => {
                             messages += 1;
-                            self.publish(publish, received_at)?;
+                            self.publish(publish)?;
                         }
-                        other => self.answer(other)?,
+                        other => {
+                            // Only messages keep a place for large packets.
+                            self.large = None;
+                            self.answer(other)?;
+                        }
                     }
                 }
             }
@@ -70,7 +73,7 @@ impl Connection {
     }
 
     /// Hands a message to the intake.
-    pub(super) fn publish(&mut self, publish: Publish, received_at: model::Timestamp) -> Result<(), End> {
+    pub(super) fn publish(&mut self, publish: Publish) -> Result<(), End> {
         self.count_message();
         let Publish { topic, payload, qos, id, alias, retain: _ } = publish;
         let topic = self.resolve(topic, alias)?;
@@ -80,10 +83,12 @@ impl Connection {
             Qos::Two if lock_kept(&self.held.kept).unreleased.contains(&id) => {
                 // The journal has it already; the device did not hear the answer.
                 wire::write(self.version, &Outgoing::PubRec(id), &mut self.line.output);
+                self.large = None;
                 return Ok(());
             }
             Qos::Two => Some(Answer::Received(id)),
         };
+        let received_at = self.shared.clock.now();
         let message = Message { topic, payload, received_at, sender: Some(self.login.device.clone()) };
         let inbound = Inbound { message, ack: self.admit(answer) };
         let out = self.out.of(&inbound.message.topic);
@@ -113,10 +118,7 @@ impl Connection {
                 self.unacknowledged += 1;
                 self.window.admit(Unacknowledged { answer, _large: self.large.take() })
             }
-            None => {
-                self.large = None;
-                Ack::none()
-            }
+            None => Ack::none_but(self.large.take()),
         }
     }
 
@@ -201,6 +203,8 @@ impl Connection {
     /// Sends commands that wait, as many as the device may have unacknowledged.
     pub(super) fn send_commands(&mut self) {
         let mut kept = lock_kept(&self.held.kept);
+        let now = self.shared.clock.now();
+        kept.waiting.retain(|command| command.is_wanted(now));
         while kept.unacknowledged.len() < self.max_commands_out
             && let Some(qos) = kept.waiting.front().and_then(|command| kept.listens_on(command.topic.as_deref()))
             && let Some(command) = kept.waiting.pop_front()
