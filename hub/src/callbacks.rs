@@ -14,7 +14,8 @@ use axum::{
 };
 use desk::{Action, Actor, Event};
 use model::{
-    Clock, DeliveryState, Device, Language, MessageChannel, OrgId, Person, Receiver, TicketId, TicketKind, Timestamp,
+    Clock, DeliveryState, Device, Language, MessageChannel, OrgId, OutboxId, Person, Receiver, TicketId, TicketKind,
+    Timestamp,
 };
 use notify::{
     Notifier, Reply, Verb,
@@ -25,7 +26,7 @@ use notify::{
     },
 };
 use serde::Deserialize;
-use store::{ApplyError, NewAffected, ReplyCode, Store, StoreError, TicketFilter, TicketState};
+use store::{ApplyError, NewAffected, ReplyCode, ReplyTo, Store, StoreError, StoredMessage, TicketFilter, TicketState};
 use tracing::{error, info, warn};
 
 use crate::emergency::Line;
@@ -132,7 +133,7 @@ async fn voice(
     if let Some((message, done)) = callbacks.emergency.key(id, verb.map(action).as_ref()) {
         return xml(callbacks.notifier.after_key(&message, press.key, done));
     }
-    let stored = match callbacks.store.message(id).await {
+    let stored = match stored_message(&callbacks.store, id, &press.provider_id).await {
         Ok(Some(stored)) => stored,
         Ok(None) => return xml(twiml::nothing()),
         Err(failure) => return unavailable(&failure),
@@ -164,6 +165,14 @@ async fn voice(
     xml(callbacks.notifier.after_key(message, press.key, done))
 }
 
+/// The message of a call. One that was made while the database was away has another id there.
+async fn stored_message(store: &Store, id: OutboxId, provider_id: &str) -> Result<Option<StoredMessage>, StoreError> {
+    match store.message(id).await? {
+        Some(stored) => Ok(Some(stored)),
+        None => store.message_by_provider_id(provider_id).await,
+    }
+}
+
 async fn sms(
     State(callbacks): State<Callbacks>,
     uri: OriginalUri,
@@ -184,6 +193,10 @@ async fn sms(
     match understand(&callbacks, &sms, now).await {
         Ok(Some(answer)) => xml(twiml::message(&answer)),
         Ok(None) => xml(twiml::nothing()),
+        Err(failure) if failure.is_unavailable() && matches!(sms.reply, Reply::Act { .. }) => {
+            error!("an answer by SMS could not be recorded: {failure}");
+            xml(twiml::message(&answers::not_recorded(language_of(&sms.body))))
+        }
         Err(failure) => unavailable(&failure),
     }
 }
@@ -191,7 +204,8 @@ async fn sms(
 /// The answer to an SMS about a case that is handled while the database is away; `None` if it is about none.
 fn without_database(emergency: &Line, sms: &InboundSms) -> Option<String> {
     match &sms.reply {
-        Reply::Act { verb, .. } => {
+        // A reply with a number is about a ticket of the database: these calls have none.
+        Reply::Act { code: None, verb } => {
             let action = action(*verb);
             let answered = emergency.reply(&sms.from, &action)?;
             Some(match &answered.refused {
@@ -203,7 +217,7 @@ fn without_database(emergency: &Line, sms: &InboundSms) -> Option<String> {
             let case = notify::reply::plates(&sms.body).iter().find_map(|plate| emergency.case_by_plate(plate))?;
             Some(answers::being_handled(language_of(&sms.body), &case))
         }
-        Reply::Text(_) | Reply::Help | Reply::Stop | Reply::Start => None,
+        Reply::Act { .. } | Reply::Text(_) | Reply::Help | Reply::Stop | Reply::Start => None,
     }
 }
 
@@ -242,9 +256,16 @@ async fn act(
     action: Action,
     now: Timestamp,
 ) -> Result<Option<String>, StoreError> {
-    let Some((org, ticket, number)) = callbacks.store.ticket_by_reply_code(from, code).await? else {
+    let Some(ReplyTo { org, ticket, number, person: paged }) = callbacks.store.ticket_by_reply_code(from, code).await?
+    else {
         return Ok(Some(answers::no_such_ticket(person.language)));
     };
+    // People may share a telephone: the one who was called answers.
+    let paged = match paged {
+        Some(paged) if paged != person.id => callbacks.store.person(org, paged).await?,
+        Some(_) | None => None,
+    };
+    let person = paged.as_ref().unwrap_or(person);
     let actor = Actor::Person { person: person.id, name: person.name.clone(), channel: MessageChannel::Sms };
     match callbacks.store.apply(org, ticket, Event::Act { actor, action: action.clone(), as_of: None }, now).await {
         Ok(_) => Ok(Some(answers::done(person.language, Some(number), &action))),

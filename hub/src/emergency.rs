@@ -4,7 +4,10 @@
 //! in memory by the same rules as always, and the people on duty, known from before, are called at once and escalated
 //! past as usual; their answers by SMS and keypad count. Every step is noted in the journal. When the database is back
 //! the watch tells it the notes ([`store::Store::complete_emergency`]), and the tickets are what they would have been.
+//! Tickets that were open before are known as well ([`cases`]): the desk takes them over once one of them is overdue and the
+//! database gives no sign of life, or with the first alert that cannot be committed.
 
+mod cases;
 mod desk;
 mod duty;
 
@@ -19,7 +22,7 @@ use journal::Journal;
 use metrics::counter;
 use model::{AlertChange, Body, Clock, Directory, Entry, OutboxId, OutboxMessage, Outcome, Timestamp};
 use notify::Notifier;
-use store::{EmergencyNote, EmergencyStep};
+use store::{EmergencyNote, EmergencyStep, Store};
 use tokio::{
     sync::{mpsc, watch},
     time::MissedTickBehavior,
@@ -29,6 +32,7 @@ use tracing::{error, info, warn};
 
 use self::desk::{Call, EmergencyDesk, Step, World};
 pub use self::{
+    cases::{CaseBook, KnownCase, RefreshCases},
     desk::{Answered, Case},
     duty::{DutyBook, RefreshDuty},
 };
@@ -39,12 +43,29 @@ const QUEUE: usize = 4096;
 /// How often timers are looked at.
 const TICK: Duration = Duration::from_millis(500);
 
+/// How late an open ticket's timer may be before the database is asked whether it is still there.
+const OVERDUE: Duration = Duration::from_secs(3);
+/// How long the database has to give a sign of life.
+const PING: Duration = Duration::from_secs(1);
+/// How long it must have done so before tickets that it has are left to it, though the watch had nothing to tell it.
+const BACK: Duration = Duration::from_secs(10);
+
+/// What is known from before the database went away.
+#[derive(Clone)]
+pub struct LastKnown {
+    /// Who is on duty.
+    pub duty: watch::Receiver<Arc<DutyBook>>,
+    /// The devices.
+    pub directory: watch::Receiver<Arc<Directory>>,
+    /// Open tickets that concern life safety.
+    pub cases: watch::Receiver<Arc<CaseBook>>,
+}
+
 /// The way to the emergency desk, for the watch and for people's answers.
 #[derive(Clone)]
 pub struct Line {
     desk: Arc<Mutex<EmergencyDesk>>,
-    duty: watch::Receiver<Arc<DutyBook>>,
-    directory: watch::Receiver<Arc<Directory>>,
+    known: LastKnown,
     clock: Arc<dyn Clock>,
     steps: mpsc::Sender<Step>,
 }
@@ -55,6 +76,9 @@ pub struct Emergency {
     steps: mpsc::Receiver<Step>,
     journal: Journal,
     notifier: Arc<Notifier>,
+    store: Store,
+    /// Since when the database gives signs of life while tickets are handled here.
+    back_since: Option<Timestamp>,
 }
 
 impl Emergency {
@@ -62,15 +86,16 @@ impl Emergency {
     #[must_use]
     pub fn new(
         policies: Policies,
-        duty: watch::Receiver<Arc<DutyBook>>,
-        directory: watch::Receiver<Arc<Directory>>,
+        known: LastKnown,
         journal: Journal,
         notifier: Arc<Notifier>,
+        store: Store,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (sender, steps) = mpsc::channel(QUEUE);
         let desk = Arc::new(Mutex::new(EmergencyDesk::new(policies)));
-        Self { line: Line { desk, duty, directory, clock, steps: sender }, steps, journal, notifier }
+        let line = Line { desk, known, clock, steps: sender };
+        Self { line, steps, journal, notifier, store, back_since: None }
     }
 
     /// The way to it.
@@ -84,8 +109,9 @@ impl Emergency {
     /// # Errors
     /// None: what cannot be noted or sent is logged, and sending is tried again.
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let mut sending = FuturesUnordered::new();
-        let mut waiting: Vec<(Timestamp, Call)> = Vec::new();
+        let (mut sending, mut asked) = (FuturesUnordered::new(), FuturesUnordered::new());
+        // What is to be tried again, and whether the provider may have it already.
+        let mut waiting: Vec<(Timestamp, Call, bool)> = Vec::new();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -99,23 +125,45 @@ impl Emergency {
                     if let Some(note) = sent(&call, &outcome, self.line.clock.now()) {
                         self.note(vec![note]).await;
                     } else if let Some(due) = retry_at {
-                        waiting.push((due, call));
+                        waiting.push((due, call, matches!(outcome, Outcome::Unknown { .. })));
                     }
                 }
-                _ = ticks.tick() => if self.line.is_busy() {
+                Some(there) = asked.next() => self.heard(there),
+                _ = ticks.tick() => {
                     let now = self.line.clock.now();
+                    if asked.is_empty() && self.line.is_doubtful(now) {
+                        asked.push(gives_sign(self.store.clone()));
+                    }
+                    if !self.line.is_busy() {
+                        waiting.clear(); // They are in the outbox now.
+                        continue;
+                    }
                     self.line.push(self.line.locked().tick(&self.line.world(), now));
-                    for (due, call) in std::mem::take(&mut waiting) {
+                    for (due, call, look_up) in std::mem::take(&mut waiting) {
                         if due <= now {
-                            sending.extend(self.attempt(call, true));
+                            sending.extend(self.attempt(call, look_up));
                         } else {
-                            waiting.push((due, call));
+                            waiting.push((due, call, look_up));
                         }
                     }
-                } else {
-                    waiting.clear(); // They are in the outbox now.
                 }
             }
+        }
+    }
+
+    /// The database was asked for a sign of life.
+    fn heard(&mut self, there: bool) {
+        let now = self.line.clock.now();
+        if !there {
+            self.back_since = None;
+            self.line.adopt();
+        } else if self.line.is_doubtful(now) && self.line.is_busy() {
+            // As a rule the watch tells the database what was done, and hands back.
+            if now.since(*self.back_since.get_or_insert(now)) >= BACK {
+                self.line.hand_back();
+            }
+        } else {
+            self.back_since = None;
         }
     }
 
@@ -123,14 +171,14 @@ impl Emergency {
     fn attempt(
         &self,
         call: Call,
-        again: bool,
+        look_up: bool,
     ) -> Option<impl Future<Output = (Call, Outcome, Option<Timestamp>)> + use<>> {
         if !self.line.locked().knows(call.message.id) {
             return None;
         }
         let (notifier, clock) = (self.notifier.clone(), self.line.clock.clone());
         Some(async move {
-            let (outcome, retry_at) = deliver::attempt(&notifier, &call.message, again, clock.as_ref()).await;
+            let (outcome, retry_at) = deliver::attempt(&notifier, &call.message, look_up, clock.as_ref()).await;
             (call, outcome, retry_at)
         })
     }
@@ -161,6 +209,11 @@ impl Emergency {
     }
 }
 
+/// True if the database gives a sign of life, and says so in time.
+async fn gives_sign(store: Store) -> bool {
+    matches!(tokio::time::timeout(PING, store.ping()).await, Ok(Ok(())))
+}
+
 /// What is to be noted of an attempt that a provider took.
 fn sent(call: &Call, outcome: &Outcome, at: Timestamp) -> Option<EmergencyNote> {
     let Outcome::Sent { provider_id } = outcome else { return None };
@@ -178,12 +231,14 @@ impl Line {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_busy(&self) -> bool {
+    /// True while tickets are handled without the database.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
         !self.locked().is_empty()
     }
 
     fn world(&self) -> World {
-        World { duty: self.duty.borrow().clone(), directory: self.directory.borrow().clone() }
+        World { duty: self.known.duty.borrow().clone(), directory: self.known.directory.borrow().clone() }
     }
 
     fn push(&self, step: Step) {
@@ -199,8 +254,29 @@ impl Line {
         }
     }
 
+    /// True if the database should be asked whether it is there: a ticket that it has should have been looked at by now, or is
+    /// handled here, and nothing else is that the watch would hand back.
+    fn is_doubtful(&self, now: Timestamp) -> bool {
+        let desk = self.locked();
+        if !desk.is_empty() {
+            return desk.is_all_adopted();
+        }
+        let is_overdue = |due: Timestamp| now.since(due) >= OVERDUE;
+        self.known.cases.borrow().values().any(|case| case.ticket.next_due().is_some_and(is_overdue))
+    }
+
+    /// Takes over the open tickets of the database, which is away.
+    fn adopt(&self) {
+        let cases = self.known.cases.borrow().clone();
+        let adopted = self.locked().adopt(cases.values().map(|case| &**case));
+        if adopted > 0 {
+            warn!(tickets = adopted, "the database is away: open life-safety tickets are escalated without it");
+        }
+    }
+
     /// Takes over what cannot be committed now. Only what concerns life safety is acted on.
     pub fn take(&self, changes: &[AlertChange]) {
+        self.adopt();
         for change in changes {
             let step = self.locked().change(change, &self.world(), self.clock.now());
             if !step.calls.is_empty() {
@@ -239,6 +315,6 @@ impl Line {
     /// The case of the lift with this plate.
     #[must_use]
     pub fn case_by_plate(&self, plate: &str) -> Option<Case> {
-        self.locked().case_by_plate(plate, &self.directory.borrow())
+        self.locked().case_by_plate(plate, &self.known.directory.borrow())
     }
 }

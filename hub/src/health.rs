@@ -9,7 +9,7 @@ use journal::Journal;
 use metrics_exporter_prometheus::PrometheusHandle;
 use model::{Clock, Lane, Localised, Timestamp};
 use store::Store;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -177,6 +177,9 @@ pub async fn run(mut status: Status, shutdown: CancellationToken) -> anyhow::Res
     }
 }
 
+/// For how long the lock that is found taken may be the hub's own: a server that was stuck ends the old session only then.
+const OWN_SESSION: Duration = Duration::from_secs(15);
+
 /// Holds the lock that keeps a second hub off the same database, and takes it again after the connection was lost.
 ///
 /// # Errors
@@ -188,8 +191,9 @@ pub async fn guard_lock(store: Store, shutdown: CancellationToken) -> anyhow::Re
             () = store.lock_lost() => {}
         }
         warn!("the connection that holds the hub's lock was lost; taking the lock again");
+        let lost_at = Instant::now();
         while let Err(failure) = store.retake_lock().await {
-            if !failure.is_unavailable() {
+            if !failure.is_unavailable() && lost_at.elapsed() >= OWN_SESSION {
                 error!("{failure}");
                 bail!("another hub has taken over this database; stop one of the two");
             }

@@ -10,7 +10,7 @@
 use std::sync::Mutex;
 
 use gateway::{Downlink, FrontDoor, Inbound, Inlet};
-use store::Store;
+use store::{Store, Via};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +49,7 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
         watch,
         refresh,
         duty,
+        cases,
         emergency,
         forecasts,
         enrolment,
@@ -101,18 +102,23 @@ pub fn start(supervisor: &mut Supervisor, parts: Parts, shutdown: &CancellationT
     //    While the database is away, people in danger are helped without it.
     let (watch, state) = watch;
     supervisor.add("watch", watch.run(state, stop()));
+    let line = emergency.line();
     supervisor.add("emergency", emergency.run(stop()));
 
     // 5. The desk's reconcilers: timers, messages to people, commands to devices, housekeeping.
-    reconcile(supervisor, Escalate { store: store.clone(), clock: clock.clone() }, &store, stop());
-    let deliver = Deliver { store: store.clone(), notifier: notifier.clone(), clock: clock.clone() };
-    reconcile(supervisor, deliver, &store, stop());
+    let escalate = Escalate { store: store.clone(), clock: clock.clone(), emergency: Some(line) };
+    reconcile(supervisor, escalate, &store, stop());
+    for via in [Via::Phone, Via::Network] {
+        let deliver = Deliver { store: store.clone(), notifier: notifier.clone(), clock: clock.clone(), via };
+        reconcile(supervisor, deliver, &store, stop());
+    }
     reconcile(supervisor, Settle { store: store.clone(), notifier, clock: clock.clone() }, &store, stop());
     let prefix = config.gateway.prefix.clone();
     let send = SendCommands { store: store.clone(), downlinks, lost, routes, prefix, clock: clock.clone(), progress };
     reconcile(supervisor, send, &store, stop());
     reconcile(supervisor, refresh, &store, stop());
     reconcile(supervisor, duty, &store, stop());
+    reconcile(supervisor, cases, &store, stop());
     //    At night: failure models are trained, every unit is forecast, and alerts follow as from the watch.
     reconcile(supervisor, forecasts, &store, stop());
     reconcile(supervisor, NoteUptime { store: store.clone(), clock: clock.clone() }, &store, stop());

@@ -22,7 +22,7 @@ use tracing::info;
 use crate::{
     callbacks::{self, Callbacks},
     config::{Config, EnrolmentConfig, LoadedProfile},
-    emergency::{DutyBook, Emergency, RefreshDuty},
+    emergency::{CaseBook, DutyBook, Emergency, LastKnown, RefreshCases, RefreshDuty},
     enrolment::Enrolment,
     forecasts::nightly::Forecasts,
     health::{self, Status},
@@ -53,6 +53,8 @@ pub struct Parts {
     pub refresh: RefreshDirectory,
     /// Keeps the duty book up to date.
     pub duty: RefreshDuty,
+    /// Keeps the open tickets that concern life safety up to date.
+    pub cases: RefreshCases,
     /// Helps people in danger while the database is away.
     pub emergency: Emergency,
     /// Forecasts failures at night.
@@ -142,14 +144,12 @@ impl Hub {
         let (book, duty_book) = watch::channel(Arc::new(DutyBook::default()));
         let duty = RefreshDuty { store: store.clone(), clock: clock.clone(), book };
         duty.pass().await?;
-        let emergency = Emergency::new(
-            config.desk.clone(),
-            duty_book,
-            directory.clone(),
-            journal.clone(),
-            notifier.clone(),
-            clock.clone(),
-        );
+        let (book, case_book) = watch::channel(Arc::new(CaseBook::default()));
+        let cases = RefreshCases { store: store.clone(), book };
+        cases.pass().await?;
+        let known = LastKnown { duty: duty_book, directory: directory.clone(), cases: case_book };
+        let emergency =
+            Emergency::new(config.desk.clone(), known, journal.clone(), notifier.clone(), store.clone(), clock.clone());
         let enrolment = match &config.enrolment {
             Some(settings) => Some(enrolment(settings, &store, &clock).await?),
             None => None,
@@ -217,6 +217,7 @@ impl Hub {
             directory,
             refresh,
             duty,
+            cases,
             emergency,
             forecasts,
             enrolment,

@@ -65,10 +65,16 @@ statements! {
         SELECT a.number, a.at, a.outcome FROM attempts a JOIN outbox o ON o.id = a.message
         WHERE o.org = $1 AND o.id = $2 ORDER BY a.number");
     BY_CODE = both("
-        SELECT t.org, t.id, t.number FROM reply_codes c JOIN tickets t ON t.id = c.ticket
+        SELECT t.org, t.id, t.number,
+            (SELECT o.person FROM outbox o WHERE o.ticket = t.id AND o.address = $1 AND o.person IS NOT NULL
+                ORDER BY o.created_at DESC, o.id DESC LIMIT 1)
+        FROM reply_codes c JOIN tickets t ON t.id = c.ticket
         WHERE c.address = $1 AND c.code = $2");
     LATEST = both("
-        SELECT t.org, t.id, t.number FROM reply_codes c JOIN tickets t ON t.id = c.ticket
+        SELECT t.org, t.id, t.number,
+            (SELECT o.person FROM outbox o WHERE o.ticket = t.id AND o.address = $1 AND o.person IS NOT NULL
+                ORDER BY o.created_at DESC, o.id DESC LIMIT 1)
+        FROM reply_codes c JOIN tickets t ON t.id = c.ticket
         WHERE c.address = $1 AND c.taken ORDER BY c.used_at DESC, t.number DESC LIMIT 1");
 }
 
@@ -105,6 +111,19 @@ pub enum ReplyCode {
     Code(u32),
     /// Not at all: the open ticket that this address was last paged for.
     Latest,
+}
+
+/// What a reply is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// The ticket's organisation.
+    pub org: OrgId,
+    /// The ticket.
+    pub ticket: TicketId,
+    /// Its number.
+    pub number: u64,
+    /// Who was last written to about it at this address. Several people may share one, also of several organisations.
+    pub person: Option<PersonId>,
 }
 
 /// What a provider says of one message.
@@ -399,16 +418,21 @@ impl Store {
             .collect()
     }
 
-    /// The ticket that a reply from this address means, with its number.
+    /// The ticket that a reply from this address means, and whose reply it is.
     ///
     /// # Errors
     /// [`crate::StoreError`] if the database fails.
-    pub async fn ticket_by_reply_code(&self, address: &str, code: ReplyCode) -> Result<Option<(OrgId, TicketId, u64)>> {
+    pub async fn ticket_by_reply_code(&self, address: &str, code: ReplyCode) -> Result<Option<ReplyTo>> {
         let (read, what) = (&self.db().read, "looking up a reply code");
-        let row: Option<(Uuid, Uuid, i64)> = match code {
+        let row: Option<(Uuid, Uuid, i64, Option<Uuid>)> = match code {
             ReplyCode::Code(code) => fetch_optional!(read, what, BY_CODE, text(address), int(u64::from(code)))?,
             ReplyCode::Latest => fetch_optional!(read, what, LATEST, text(address))?,
         };
-        Ok(row.map(|(org, ticket, number)| (OrgId(org), TicketId(ticket), uint(number))))
+        Ok(row.map(|(org, ticket, number, person)| ReplyTo {
+            org: OrgId(org),
+            ticket: TicketId(ticket),
+            number: uint(number),
+            person: person.map(PersonId),
+        }))
     }
 }

@@ -29,6 +29,7 @@ statements! {
         UPDATE outbox SET due_at = $2, claims = claims + 1
         WHERE state = 'pending' AND due_at <= $1 AND expires_at > $1 AND id IN (
             SELECT id FROM outbox WHERE state = 'pending' AND due_at <= $1 AND expires_at > $1
+                AND ($4 IS NULL OR (channel IN ('sms', 'voice')) = $4)
             ORDER BY priority, id LIMIT $3)
         RETURNING priority, id, org, ticket, person, affected, channel, address, language, content, life_safety,
             created_at, expires_at, attempts, claims, settled");
@@ -50,6 +51,17 @@ statements! {
         ON CONFLICT (address, code) DO UPDATE SET ticket = excluded.ticket, taken = TRUE, used_at = excluded.used_at
         WHERE c.ticket = excluded.ticket OR NOT c.taken
         RETURNING code");
+}
+
+/// Which messages to claim: a mail server that does not answer must not hold up a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// Text messages and calls.
+    Phone,
+    /// All others.
+    Network,
+    /// All.
+    Any,
 }
 
 /// A message to be sent now, by the one who claimed it, until the lease ends.
@@ -289,9 +301,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the database fails.
-    pub async fn claim_outbox(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Claim>> {
-        let rows: Vec<ClaimRow> =
-            fetch_all!(self.db().write, "claiming messages", CLAIM, at(now), at(now + lease), i64::from(limit))?;
+    pub async fn claim_outbox(&self, via: Via, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Claim>> {
+        let phone = match via {
+            Via::Phone => Some(true),
+            Via::Network => Some(false),
+            Via::Any => None,
+        };
+        let (until, limit, what) = (at(now + lease), i64::from(limit), "claiming messages");
+        let rows: Vec<ClaimRow> = fetch_all!(self.db().write, what, CLAIM, at(now), until, limit, phone)?;
         let mut claims = rows.into_iter().map(claim).collect::<Result<Vec<_>>>()?;
         claims.sort_by_key(|(order, _)| *order);
         Ok(claims.into_iter().map(|(_, claim)| claim).collect())

@@ -46,6 +46,8 @@ statements! {
         SELECT DISTINCT a.device FROM tickets t JOIN alerts a ON a.ticket = t.id AND a.cleared_at IS NULL
         WHERE t.org = $1 AND t.status <> 'closed' AND t.site = $2 AND t.kind IN ('entrapment', 'breakdown', 'outage')
             AND t.severity IN ('major', 'critical') ORDER BY a.device LIMIT $3");
+    LIFE_SAFETY = both("
+        SELECT org, id, version FROM tickets WHERE status <> 'closed' AND life_safety ORDER BY opened_at DESC LIMIT $1");
     BY_ID = both(concat!("SELECT ", columns!(), tables!(), "WHERE t.org = $1 AND t.id = $2"));
     BY_NUMBER = both(concat!("SELECT ", columns!(), tables!(), "WHERE t.org = $1 AND t.number = $2"));
     EXPLAINED = both(concat!("
@@ -254,6 +256,16 @@ impl Store {
         tickets.truncate(filter.limit as usize);
         let next = if more { tickets.last().map(|view| view.ticket.number) } else { None };
         Ok(TicketPage { tickets, next })
+    }
+
+    /// Open tickets of every organisation that concern life safety, the newest first, each with its version.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn life_safety_tickets(&self, limit: u32) -> Result<Vec<(OrgId, TicketId, i64)>> {
+        let what = "listing tickets that concern life safety";
+        let rows: Vec<(Uuid, Uuid, i64)> = fetch_all!(self.db().read, what, LIFE_SAFETY, i64::from(limit))?;
+        Ok(rows.into_iter().map(|(org, id, version)| (OrgId(org), TicketId(id), version)).collect())
     }
 
     /// One of the organisation's tickets.

@@ -21,6 +21,14 @@ pub fn no_such_ticket(language: Language) -> String {
     }
 }
 
+/// The database is away and nothing knows of the ticket meanwhile.
+pub fn not_recorded(language: Language) -> String {
+    match language {
+        Language::En => "Liftline: your answer could NOT be recorded, the hub's database is away. Please call your dispatcher, and write again later.".to_owned(),
+        Language::Zh => "Liftline：您的回复未能记录，系统数据库暂不可用。请致电调度员，并稍后重新回复。".to_owned(),
+    }
+}
+
 /// The ticket took it.
 pub fn done(language: Language, number: Option<u64>, action: &Action) -> String {
     let (en, zh) = match action {

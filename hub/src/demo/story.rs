@@ -156,7 +156,7 @@ impl Story {
             for sms in self.phones.inbox(number) {
                 let Some(code) = reply_code(&sms.body) else { continue };
                 let named = self.store.ticket_by_reply_code(number, ReplyCode::Code(code)).await?;
-                if named.is_some_and(|(_, id, _)| id == ticket) {
+                if named.is_some_and(|named| named.ticket == ticket) {
                     return Ok(Some((now, number.to_owned(), code)));
                 }
             }

@@ -14,7 +14,7 @@ use model::{
 use store::{About, EmergencyNote, EmergencyStep};
 use uuid::Uuid;
 
-use super::DutyBook;
+use super::{DutyBook, KnownCase};
 
 /// The world as last known.
 pub(super) struct World {
@@ -60,11 +60,13 @@ pub struct Case {
     pub answered: bool,
 }
 
-/// One ticket and its latest alert.
+/// One ticket and its latest alert. One that the database has is handled further here while that is away.
 struct Open {
     ticket: Ticket,
     alert: Alert,
     alerts: HashSet<AlertId>,
+    /// True if the database has it.
+    adopted: bool,
 }
 
 /// The tickets that are handled without the database.
@@ -87,6 +89,24 @@ impl EmergencyDesk {
     pub(super) fn clear(&mut self) {
         self.open.clear();
         self.calls.clear();
+    }
+
+    /// Takes over open tickets of the database, which is away: people are escalated past as usual.
+    pub(super) fn adopt<'a>(&mut self, cases: impl Iterator<Item = &'a KnownCase>) -> usize {
+        let before = self.open.len();
+        for KnownCase { ticket, alerts } in cases {
+            let is_known =
+                self.open.iter().any(|open| open.ticket.id == ticket.id || open.ticket.group_key == ticket.group_key);
+            let Some(alert) = alerts.last().filter(|_| !is_known) else { continue };
+            let ids = alerts.iter().map(|alert| alert.id).collect();
+            self.open.push(Open { ticket: ticket.clone(), alert: alert.clone(), alerts: ids, adopted: true });
+        }
+        self.open.len() - before
+    }
+
+    /// True if the database has every ticket that is handled here.
+    pub(super) fn is_all_adopted(&self) -> bool {
+        self.open.iter().all(|open| open.adopted)
     }
 
     /// True while a message is owed from here.
@@ -127,7 +147,7 @@ impl EmergencyDesk {
         // The real ticket gets its id and number from the database.
         let (policy, id) = (self.policies.get(alert.kind), TicketId(alert.id.0));
         let (ticket, effects) = desk::open(policy, id, 0, alert, &world.duty.roster(alert.site), now);
-        self.open.push(Open { ticket, alert: alert.clone(), alerts: HashSet::from([alert.id]) });
+        self.open.push(Open { ticket, alert: alert.clone(), alerts: HashSet::from([alert.id]), adopted: false });
         let index = self.open.len() - 1;
         let notes = vec![EmergencyNote { alert: alert.id, at: now, what: note }];
         Step { notes, calls: self.calls(index, effects, world, now) }
@@ -236,6 +256,8 @@ impl EmergencyDesk {
         let calls: Vec<Call> = effects
             .into_iter()
             .filter_map(|effect| match effect {
+                // Whom it happens to is told by the database's outbox, which knows what they were told.
+                Effect::Send(notification) if notification.person.is_none() => None,
                 Effect::Send(notification) => {
                     Some(Call { alert: open.alert.id, message: message(open, &notification, world, now) })
                 }

@@ -40,7 +40,7 @@ pub struct SendCommands {
 /// How far the passes have come.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
-    /// What an earlier run of the hub had given to a connection has been queued anew.
+    /// What was given to a connection that ended since has been queued anew.
     resumed: bool,
     /// The last command looked at: those for devices that are away do not hold up the others.
     after: Option<CommandId>,
@@ -75,7 +75,12 @@ impl Reconciler for SendCommands {
             progress.resumed = true;
         }
         for command in self.lost.iter().flat_map(LostCommands::take) {
-            let again = self.store.requeue_sent_command(command, now).await.context("queueing a command anew")?;
+            let again = self.store.requeue_sent_command(command, now).await;
+            if again.is_err() {
+                // Which they were is forgotten now: the next pass takes all, as after a restart.
+                self.progress.lock().unwrap_or_else(PoisonError::into_inner).resumed = false;
+            }
+            let again = again.context("queueing a command anew")?;
             debug!(command.id = %command, again, "a session ended before the device had the command");
         }
         for _ in 0..MAX_LOOKS {

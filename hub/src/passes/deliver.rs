@@ -1,23 +1,24 @@
 //! Sends what the outbox owes.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use futures::{StreamExt as _, stream};
-use model::{Clock, OutboxMessage, Outcome, Timestamp};
+use model::{Clock, OutboxId, OutboxMessage, Outcome, Timestamp};
 use notify::Notifier;
-use store::{Change, Claim, Store};
+use store::{Change, Claim, Store, Via};
+use tokio::task::JoinSet;
 
 use crate::passes::Reconciler;
 
 /// How long a claimed message is left to this hub before another pass may take it.
 const LEASE: Duration = Duration::from_secs(60);
-/// How many messages are claimed at once.
-const MAX_BATCH: u32 = 32;
 /// How many are under way at once.
 const PARALLEL: usize = 8;
+/// How often to look for more while some are under way.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Sends claimed messages and records what came of it.
+#[derive(Clone)]
 pub struct Deliver {
     /// Where the outbox is.
     pub store: Store,
@@ -25,6 +26,8 @@ pub struct Deliver {
     pub notifier: Arc<Notifier>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Which messages.
+    pub via: Via,
 }
 
 impl Reconciler for Deliver {
@@ -38,31 +41,46 @@ impl Reconciler for Deliver {
     /// Sends everything that is owed now. What was sent and could not be recorded is looked up at the provider before it
     /// is sent again.
     async fn pass(&self) -> anyhow::Result<()> {
+        // Tasks of their own: one that holds the database's only writer must go on while more is claimed.
+        let (mut sending, mut done) = (JoinSet::new(), Ok(()));
+        // An attempt may take longer than the lease: it is not made a second time meanwhile.
+        let mut under_way = HashSet::new();
         loop {
-            let claimed = self
-                .store
-                .claim_outbox(self.clock.now(), LEASE, MAX_BATCH)
-                .await
-                .context("claiming messages of the outbox")?;
-            if claimed.is_empty() {
-                return Ok(());
+            let free = PARALLEL.saturating_sub(sending.len());
+            if free > 0 && done.is_ok() {
+                let claimed = self.store.claim_outbox(self.via, self.clock.now(), LEASE, u32::try_from(free)?).await;
+                match claimed.context("claiming messages of the outbox") {
+                    Ok(mut claimed) => {
+                        claimed.retain(|claim| under_way.insert(claim.message.id));
+                        for claim in claimed {
+                            sending.spawn(self.clone().deliver(claim));
+                        }
+                    }
+                    Err(failure) => done = Err(failure),
+                }
             }
-            let mut sending =
-                stream::iter(claimed.into_iter().map(|claim| self.deliver(claim))).buffer_unordered(PARALLEL);
-            while let Some(recorded) = sending.next().await {
-                recorded?;
+            // What is under way is seen to its end, and what is owed meanwhile does not wait for a provider that is slow.
+            tokio::select! {
+                ended = sending.join_next() => match ended {
+                    Some(Ok((message, recorded))) => {
+                        under_way.remove(&message);
+                        done = done.and(recorded);
+                    }
+                    Some(Err(failure)) => done = done.and(Err(failure.into())),
+                    None => return done,
+                },
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     }
 }
 
 impl Deliver {
-    async fn deliver(&self, claim: Claim) -> anyhow::Result<()> {
+    async fn deliver(self, claim: Claim) -> (OutboxId, anyhow::Result<()>) {
         let (outcome, retry_at) = attempt(&self.notifier, &claim.message, claim.look_up, self.clock.as_ref()).await;
-        self.store
-            .record_attempt(&claim, &outcome, retry_at, self.clock.now())
-            .await
-            .with_context(|| format!("recording what came of message {}", claim.message.id))
+        let id = claim.message.id;
+        let recorded = self.store.record_attempt(&claim, &outcome, retry_at, self.clock.now()).await;
+        (id, recorded.with_context(|| format!("recording what came of message {id}")))
     }
 }
 

@@ -7,7 +7,7 @@ use desk::Event;
 use model::Clock;
 use store::{Change, Store};
 
-use crate::passes::Reconciler;
+use crate::{emergency::Line, passes::Reconciler};
 
 /// How many tickets are taken in one look.
 const MAX_BATCH: u32 = 100;
@@ -18,6 +18,8 @@ pub struct Escalate {
     pub store: Store,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Who escalates while the database is away. What it did is told first, once the database is back.
+    pub emergency: Option<Line>,
 }
 
 impl Reconciler for Escalate {
@@ -30,6 +32,9 @@ impl Reconciler for Escalate {
 
     /// Ticks every due ticket, each once.
     async fn pass(&self) -> anyhow::Result<()> {
+        if self.emergency.as_ref().is_some_and(Line::is_busy) {
+            return Ok(());
+        }
         let now = self.clock.now();
         for (org, ticket) in self.store.due_tickets(now, MAX_BATCH).await.context("looking for due timers")? {
             self.store

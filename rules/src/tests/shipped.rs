@@ -188,6 +188,10 @@ fn an_alarm_that_nobody_answers() {
     let mut script = pressed.to_vec();
     script.push((190.0, Tick));
     assert_eq!(found(&script), ["00:55 raised alarm_unfiltered", "03:10 raised alarm_unanswered"]);
+    // Answered too late: somebody still has to let them out.
+    script.extend([(200.0, event("alarm_acknowledged")), (400.0, event("alarm_end")), (420.0, Tick)]);
+    let late = found(&script);
+    assert!(late.contains(&"06:45 cleared alarm_unanswered".to_owned()), "{late:?}");
     // Answered: it waits for people, not for an answer any more.
     let mut script = pressed.to_vec();
     script.extend([(60.0, event("alarm_acknowledged")), (400.0, event("alarm_end")), (420.0, Tick)]);

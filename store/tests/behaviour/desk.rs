@@ -43,7 +43,7 @@ async fn an_acknowledgement_stops_the_calling(db: TestDb) {
     let alert = world.alert("lift-1", "entrapment", TicketKind::Entrapment, start());
     let ticket = world.raise(&alert, start()).await;
     // Ann's text message is out, her call is not.
-    let claims = db.store.claim_outbox(start(), secs(30), 1).await.unwrap();
+    let claims = db.store.claim_outbox(store::Via::Any, start(), secs(30), 1).await.unwrap();
     assert_eq!(claims[0].message.receiver.channel, MessageChannel::Sms);
     let sent = model::Outcome::Sent { provider_id: "SM1".to_owned() };
     db.store.record_attempt(&claims[0], &sent, None, start()).await.unwrap();
@@ -65,11 +65,12 @@ async fn an_acknowledgement_stops_the_calling(db: TestDb) {
     ];
     assert_eq!(pages, expected);
     assert!(
-        db.store.claim_outbox(start() + secs(60), secs(30), 99).await.unwrap().iter().all(|claim| claim
-            .message
-            .content
-            .purpose
-            != Purpose::Page)
+        db.store
+            .claim_outbox(store::Via::Any, start() + secs(60), secs(30), 99)
+            .await
+            .unwrap()
+            .iter()
+            .all(|claim| claim.message.content.purpose != Purpose::Page)
     );
 }
 

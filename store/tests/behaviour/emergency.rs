@@ -62,7 +62,7 @@ async fn what_was_not_sent_is_still_owed(db: TestDb) {
     let mut told = notes(&world, &alert);
     told.truncate(1);
     db.store.complete_emergency(&told, start() + secs(60)).await.unwrap();
-    let due = db.store.claim_outbox(start() + secs(60), secs(30), 9).await.unwrap();
+    let due = db.store.claim_outbox(store::Via::Any, start() + secs(60), secs(30), 9).await.unwrap();
     let pages = due.iter().filter(|claim| claim.message.content.purpose == Purpose::Page).count();
     assert_eq!(pages, 3, "by SMS, call and e-mail");
 }

@@ -37,7 +37,7 @@ async fn entrapment(world: &World) -> desk::Ticket {
 }
 
 async fn claim_one(db: &TestDb, at: u64) -> Claim {
-    let mut claims = db.store.claim_outbox(start() + secs(at), secs(30), 1).await.unwrap();
+    let mut claims = db.store.claim_outbox(store::Via::Any, start() + secs(at), secs(30), 1).await.unwrap();
     assert_eq!(claims.len(), 1);
     claims.remove(0)
 }
@@ -47,14 +47,14 @@ async fn the_urgent_comes_first_and_nobody_gets_it_twice(db: TestDb) {
     world.raise(&world.alert("lift-2", "door", TicketKind::Breakdown, start()), start()).await;
     entrapment(&world).await;
     assert_eq!(db.store.next_outbox_due().await.unwrap(), Some(start()));
-    let claims = db.store.claim_outbox(start(), secs(30), 99).await.unwrap();
+    let claims = db.store.claim_outbox(store::Via::Any, start(), secs(30), 99).await.unwrap();
     let order: Vec<_> = claims.iter().map(|c| (c.message.life_safety, c.message.content.purpose)).collect();
     let firsts = order.iter().position(|kind| *kind != (true, Purpose::Page)).unwrap();
     assert_eq!(firsts, 3, "{order:?}");
     let news = order.iter().position(|kind| kind.1 != Purpose::Page).unwrap();
     assert!(order[news..].iter().all(|kind| kind.1 != Purpose::Page), "{order:?}");
     assert!(claims.iter().all(|claim| claim.number == 1 && !claim.look_up && claim.message.attempts == 0));
-    assert!(db.store.claim_outbox(start() + secs(29), secs(30), 99).await.unwrap().is_empty());
+    assert!(db.store.claim_outbox(store::Via::Any, start() + secs(29), secs(30), 99).await.unwrap().is_empty());
     assert_eq!(db.store.next_outbox_due().await.unwrap(), Some(start() + secs(30)));
 }
 
@@ -66,10 +66,11 @@ async fn many_claimers_share_without_overlap(db: TestDb) {
     }
     let mut seen = HashSet::new();
     loop {
-        let claimers = (0..6).map(|_| db.store.claim_outbox(start(), secs(30), 5));
+        let claimers = (0..6).map(|_| db.store.claim_outbox(store::Via::Any, start(), secs(30), 5));
         let rounds = futures::future::join_all(claimers).await;
         let claimed: Vec<Claim> = rounds.into_iter().flat_map(Result::unwrap).collect();
-        if claimed.is_empty() && db.store.claim_outbox(start(), secs(30), 5).await.unwrap().is_empty() {
+        if claimed.is_empty() && db.store.claim_outbox(store::Via::Any, start(), secs(30), 5).await.unwrap().is_empty()
+        {
             break;
         }
         for claim in claimed {
@@ -83,20 +84,20 @@ async fn a_lost_claim_comes_back_to_be_looked_up(db: TestDb) {
     let world = World::new(&db).await;
     entrapment(&world).await;
     let first = claim_one(&db, 0).await;
-    let again = db.store.claim_outbox(start() + secs(30), secs(30), 99).await.unwrap();
+    let again = db.store.claim_outbox(store::Via::Any, start() + secs(30), secs(30), 99).await.unwrap();
     let again = again.into_iter().find(|claim| claim.message.id == first.message.id).unwrap();
     assert_eq!((again.number, again.look_up), (2, true));
     // It was not taken after all: try later. From then on there is nothing to look up.
     db.store.record_attempt(&again, &retry("503"), Some(start() + secs(70)), start() + secs(31)).await.unwrap();
     // The first claimer wakes up and says that it failed: the second one's word stands.
     db.store.record_attempt(&first, &retry("late"), Some(start() + secs(500)), start() + secs(32)).await.unwrap();
-    let third = db.store.claim_outbox(start() + secs(70), secs(30), 99).await.unwrap();
+    let third = db.store.claim_outbox(store::Via::Any, start() + secs(70), secs(30), 99).await.unwrap();
     let third = third.into_iter().find(|claim| claim.message.id == first.message.id).unwrap();
     assert_eq!((third.number, third.look_up, third.message.attempts), (3, false, 1));
     // Nobody knows: it comes back to be looked up.
     let unknown = Outcome::Unknown { reason: "time-out".to_owned() };
     db.store.record_attempt(&third, &unknown, Some(start() + secs(80)), start() + secs(75)).await.unwrap();
-    let fourth = db.store.claim_outbox(start() + secs(80), secs(30), 99).await.unwrap();
+    let fourth = db.store.claim_outbox(store::Via::Any, start() + secs(80), secs(30), 99).await.unwrap();
     let fourth = fourth.into_iter().find(|claim| claim.message.id == first.message.id).unwrap();
     assert!(fourth.look_up);
     // The first one had sent it: that is a fact, whoever claimed it since.
@@ -120,7 +121,7 @@ async fn attempts_are_kept_and_the_last_error_shown(db: TestDb) {
         (stored.state, stored.message.attempts, stored.last_error.as_deref()),
         (DeliveryState::Pending, 1, Some("bad gateway"))
     );
-    let mut claims = db.store.claim_outbox(start() + secs(5), secs(30), 99).await.unwrap();
+    let mut claims = db.store.claim_outbox(store::Via::Any, start() + secs(5), secs(30), 99).await.unwrap();
     claims.retain(|c| c.message.id == claim.message.id);
     db.store.record_attempt(&claims[0], &sent("SM1"), None, start() + secs(6)).await.unwrap();
     let attempts = db.store.attempts(world.org, claim.message.id).await.unwrap();
@@ -141,7 +142,7 @@ async fn attempts_are_kept_and_the_last_error_shown(db: TestDb) {
 async fn what_cannot_be_sent_becomes_a_dead_letter(db: TestDb) {
     let world = World::new(&db).await;
     let ticket = entrapment(&world).await;
-    let claims = db.store.claim_outbox(start(), secs(30), 3).await.unwrap();
+    let claims = db.store.claim_outbox(store::Via::Any, start(), secs(30), 3).await.unwrap();
     let dead = Outcome::Dead { reason: "no such number".to_owned() };
     db.store.record_attempt(&claims[0], &dead, None, start()).await.unwrap();
     db.store.record_attempt(&claims[1], &retry("busy"), None, start()).await.unwrap();
@@ -153,7 +154,10 @@ async fn what_cannot_be_sent_becomes_a_dead_letter(db: TestDb) {
     assert!(letters.iter().any(|letter| letter.last_error.as_deref() == Some("no such number")));
     // The rest expires by itself.
     let late = start() + secs(30 * 86_400);
-    assert!(db.store.claim_outbox(late, secs(30), 99).await.unwrap().is_empty(), "nothing is sent after its end");
+    assert!(
+        db.store.claim_outbox(store::Via::Any, late, secs(30), 99).await.unwrap().is_empty(),
+        "nothing is sent after its end"
+    );
     assert!(db.store.expire_outbox(late).await.unwrap() > 0);
     assert_eq!(db.store.expire_outbox(late).await.unwrap(), 0);
     let messages = db.store.outbox_for_ticket(world.org, ticket.id).await.unwrap();
@@ -205,7 +209,7 @@ async fn a_report_may_cross_its_attempt(db: TestDb) {
     for n in 0..40 {
         world.raise(&world.alert(&format!("unit-{n}"), "door", TicketKind::Breakdown, start()), start()).await;
     }
-    let claims = db.store.claim_outbox(start(), secs(30), 200).await.unwrap();
+    let claims = db.store.claim_outbox(store::Via::Any, start(), secs(30), 200).await.unwrap();
     assert!(claims.len() >= 3, "{}", claims.len());
     for claim in &claims {
         let id = claim.message.id.to_string();
@@ -230,10 +234,12 @@ async fn reply_codes_are_small_and_free_themselves(db: TestDb) {
     let one = world.raise(&first, start()).await;
     let two = world.raise(&second, start() + secs(1)).await;
     let number = "+8613800000000";
-    let find = async |code| db.store.ticket_by_reply_code(number, code).await.unwrap().map(|(_, id, _)| id);
+    let find = async |code| db.store.ticket_by_reply_code(number, code).await.unwrap().map(|to| to.ticket);
     assert_eq!(find(ReplyCode::Code(1)).await, Some(one.id));
     assert_eq!(find(ReplyCode::Code(2)).await, Some(two.id));
     assert_eq!(find(ReplyCode::Code(3)).await, None);
+    let whose = db.store.ticket_by_reply_code(number, ReplyCode::Code(1)).await.unwrap().unwrap().person;
+    assert_eq!(whose, Some(world.ann.id), "whoever was written to, not whoever was registered first");
     assert_eq!(find(ReplyCode::Latest).await, Some(two.id));
     // Paged again for the first one: that is the latest now, and its number stays.
     let due = one.next_due().unwrap();

@@ -77,6 +77,9 @@ async fn people_are_called_without_the_database_and_the_ticket_tells_it() {
     phones.network.send_sms(PERSON, HUB_NUMBER, "100001").await.unwrap();
     phones.sms(PERSON, "A person has answered", it::SOON).await;
     let accepted = SystemClock.now();
+    // A reply with a number is about another ticket, which nobody can look up now: it is not taken for this one.
+    phones.network.send_sms(STATION, HUB_NUMBER, "7r").await.unwrap();
+    phones.sms(STATION, "could NOT be recorded", it::SOON).await;
 
     tokio::time::sleep_until((began + Duration::from_secs(24)).into()).await;
     proxy.mend();
@@ -88,6 +91,7 @@ async fn people_are_called_without_the_database_and_the_ticket_tells_it() {
     let at = |kind: &str| serde_json::from_value::<Timestamp>(earned(kind)["at"].clone()).unwrap();
     assert!(at("detected") < at("acknowledged"), "{ticket:#}");
     assert!(at("acknowledged") <= accepted, "it was accepted before the database was back: {ticket:#}");
+    assert!(ticket["milestones"].as_array().unwrap().iter().all(|earned| earned["kind"] != "released"), "{ticket:#}");
     assert!(earned("acknowledged")["proof"]["en"].as_str().unwrap().contains("text message"), "{ticket:#}");
 
     // What was sent is not sent again, and nobody is called who need not come.
@@ -97,6 +101,41 @@ async fn people_are_called_without_the_database_and_the_ticket_tells_it() {
         let messages = api.get(&path).await;
         let all = messages["messages"].as_array().unwrap_or_else(|| panic!("{messages:#}"));
         all.iter().all(|message| message["state"] != "pending").then_some(())
+    })
+    .await;
+    assert_eq!((pages(&phones, TOM), pages(&phones, STATION), pages(&phones, FIRE)), (1, 1, 0));
+}
+
+// The proxy must run while a command of the hub is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_that_was_open_before_is_escalated_without_the_database() {
+    let phones = Phones::start().await;
+    let (hub, proxy) = hub_behind(&phones).await;
+    paho(hub.mqtt.unwrap().port(), "5", ("lift-1", SECRET), &stories::shut_in("lift-1")).await.unwrap();
+    phones.sms(TOM, "Lift 1", PROMISE).await;
+    eventually("the hub knows the ticket by heart", it::SOON, || async {
+        (hub.metric("liftline_emergency_known_tickets").await == 1).then_some(())
+    })
+    .await;
+    proxy.cut();
+    // Tom does not answer: the next level is called, although the database is away; it accepts.
+    phones.sms(STATION, "Lift 1", Duration::from_secs(25)).await;
+    phones.network.send_sms(STATION, HUB_NUMBER, "a").await.unwrap();
+    phones.sms(STATION, "it is yours", it::SOON).await;
+    let accepted = SystemClock.now();
+    proxy.mend();
+    let path = format!("/api/v1/tickets/{}", ticket(&hub).await["id"].as_str().unwrap());
+    let api = hub.api().await;
+    let told = eventually("the database hears who accepted", it::SOON, || async {
+        let ticket = api.get(&path).await;
+        let earned = ticket["milestones"].as_array()?.iter().find(|earned| earned["kind"] == "acknowledged")?.clone();
+        Some(serde_json::from_value::<Timestamp>(earned["at"].clone()).unwrap())
+    })
+    .await;
+    assert!(told <= accepted, "it was accepted before the database was back");
+    eventually("every message is settled", it::SOON, || async {
+        let messages = api.get(&path).await;
+        messages["messages"].as_array()?.iter().all(|message| message["state"] != "pending").then_some(())
     })
     .await;
     assert_eq!((pages(&phones, TOM), pages(&phones, STATION), pages(&phones, FIRE)), (1, 1, 0));

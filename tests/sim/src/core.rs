@@ -98,7 +98,7 @@ impl Core {
         tasks.spawn(intake.run(stop.clone()));
         let core = Self {
             state: watch.load().await.context("loading the watch's state")?,
-            escalate: Escalate { store: store.clone(), clock: clock.clone() },
+            escalate: Escalate { store: store.clone(), clock: clock.clone(), emergency: None },
             dir,
             journal,
             store,

@@ -285,7 +285,7 @@ impl Run {
         self.stale = true;
         self.core.store.expire_outbox(now).await?;
         loop {
-            let claims = self.core.store.claim_outbox(now, LEASE, 32).await?;
+            let claims = self.core.store.claim_outbox(store::Via::Any, now, LEASE, 32).await?;
             if claims.is_empty() {
                 return Ok(false);
             }

@@ -105,3 +105,27 @@ fn the_end_of_the_alert_tells_those_who_were_called() {
     desk.clear();
     assert!(desk.is_empty());
 }
+
+#[test]
+fn an_open_ticket_of_the_database_is_escalated_past_and_answered() {
+    let (mut desk, world) = (desk(), world());
+    let alert = alert(true);
+    let roster = world.duty.roster(alert.site);
+    let policies = Policies::default();
+    let (ticket, _) = ::desk::open(policies.get(alert.kind), TicketId(Uuid::from_u128(9)), 4, &alert, &roster, now(0));
+    let due = ticket.next_due().unwrap();
+    let case = KnownCase { ticket, alerts: vec![alert.clone()] };
+    assert_eq!((desk.adopt([&case].into_iter()), desk.adopt([&case].into_iter())), (1, 0));
+    assert!(desk.is_all_adopted());
+    assert!(desk.tick(&world, due - Duration::from_secs(1)).is_empty(), "nobody is called twice");
+    let step = desk.tick(&world, due);
+    assert_eq!(said(&step), [(STATION.to_owned(), Purpose::Page)]);
+    assert_eq!((step.notes[0].alert, &step.notes[0].what), (alert.id, &EmergencyStep::Ticked));
+    let (answered, step) = desk.reply(STATION, &Action::Acknowledge, &world, due).unwrap();
+    assert_eq!(answered.refused, None);
+    assert!(matches!(step.notes[0].what, EmergencyStep::Acted { .. }));
+    // The same people in danger: no second case.
+    let again = Alert { id: AlertId(Uuid::from_u128(8)), ..alert };
+    assert!(said(&desk.change(&AlertChange::Raised(Box::new(again)), &world, due)).is_empty());
+    assert!(desk.is_all_adopted());
+}
