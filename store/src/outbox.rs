@@ -29,7 +29,7 @@ statements! {
         UPDATE outbox SET due_at = $2, claims = claims + 1
         WHERE state = 'pending' AND due_at <= $1 AND expires_at > $1 AND id IN (
             SELECT id FROM outbox WHERE state = 'pending' AND due_at <= $1 AND expires_at > $1
-                AND ($4 IS NULL OR (channel IN ('sms', 'voice')) = $4)
+                AND coalesce($4, channel IN ('sms', 'voice')) = (channel IN ('sms', 'voice'))
             ORDER BY priority, id LIMIT $3)
         RETURNING priority, id, org, ticket, person, affected, channel, address, language, content, life_safety,
             created_at, expires_at, attempts, claims, settled");
