@@ -69,6 +69,10 @@ impl Enrolment {
             info!(device.id = %device, profile.id = %self.profile, "enrolled a new device");
         }
         let known = directory.wait_for(|directory| directory.devices.contains_key(device));
-        matches!(timeout(PATIENCE, known).await, Ok(Ok(_)))
+        let is_known = matches!(timeout(PATIENCE, known).await, Ok(Ok(_)));
+        if !is_known {
+            self.paused_until = Some(Instant::now() + PAUSE);
+        }
+        is_known
     }
 }

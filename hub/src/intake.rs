@@ -84,11 +84,22 @@ impl Intake {
             let mut safe = Vec::new();
             let mut directory = self.directory.borrow().clone();
             for Inbound { message, ack } in batch.into_iter().flat_map(|batch| batch.drain(..)) {
-                let before = held.entries.len();
+                let (event, before) = (events.len(), held.entries.len());
                 for entry in self.decode(&message, &mut directory).await.into_iter().map(Arc::new) {
                     if entry.lane() == Lane::Events { &mut events } else { &mut held.entries }.push(entry);
                 }
-                if held.entries.len() == before { &mut safe } else { &mut held.acks }.push(ack);
+                let (is_event, rejected) = (events.len() > event, held.entries.len() - before);
+                if rejected == 0 {
+                    safe.push(ack);
+                } else if held.again_at.is_none() || (!is_event && before < MAX_BATCH) {
+                    held.acks.push(ack);
+                } else {
+                    // There is no room, and no end of it. An event is not written again and again for what came with it; anything
+                    // else is not acknowledged, and comes again.
+                    held.entries.truncate(before);
+                    counter!("liftline_rejects_unkept_total").increment(rejected as u64);
+                    safe.extend(is_event.then_some(ack));
+                }
             }
             // Before the acknowledgement: what later messages mean may depend on it.
             self.formats.keep();

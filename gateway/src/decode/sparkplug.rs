@@ -96,9 +96,9 @@ pub(super) fn read(context: &Context<'_>, nodes: &mut Nodes, text: &str, out: &m
         }
     };
     let now = out.message.received_at;
-    let Some(node) = nodes.node(&topic.node) else {
+    let Some(node) = nodes.node(&topic.node, out.message.sender.is_some()) else {
         let detail =
-            "too many Sparkplug nodes; the hub follows no more than 20000, and one name in no more than 16 groups"
+            "too many Sparkplug nodes; the hub follows no more than 20000, and at the front door one name in no more than 16 groups"
                 .to_owned();
         return out.reject((RejectReason::WrongShape, detail));
     };

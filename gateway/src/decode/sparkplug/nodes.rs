@@ -15,7 +15,7 @@ use super::NAMESPACE;
 
 /// How many nodes are followed.
 const MAX_NODES: usize = 20_000;
-/// In how many groups a node of one name is followed: a login may publish in any group.
+/// In how many groups a node of one name is followed at the front door: a login may publish in any group.
 const MAX_GROUPS: usize = 16;
 /// How many metrics of one node are known by name.
 const MAX_METRICS: usize = 20_000;
@@ -184,10 +184,10 @@ struct Kept<N> {
 
 impl Nodes {
     /// The node, new if it was not known; `None` if there is no room for another.
-    pub(super) fn node(&mut self, id: &NodeId) -> Option<&mut Node> {
+    pub(super) fn node(&mut self, id: &NodeId, logged_in: bool) -> Option<&mut Node> {
         if !self.nodes.contains_key(id) {
-            let groups = self.nodes.keys().filter(|other| other.edge == id.edge).count();
-            if self.nodes.len() >= MAX_NODES || groups >= MAX_GROUPS {
+            let groups = || self.nodes.keys().filter(|other| other.edge == id.edge).count();
+            if self.nodes.len() >= MAX_NODES || (logged_in && groups() >= MAX_GROUPS) {
                 return None;
             }
         }
