@@ -36,7 +36,7 @@ pub use self::{
     desk::{Answered, Case},
     duty::{DutyBook, RefreshDuty},
 };
-use crate::passes::deliver;
+use crate::{passes::deliver, watch::PING};
 
 /// How many steps may wait to be noted and sent.
 const QUEUE: usize = 4096;
@@ -45,8 +45,6 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// How late an open ticket's timer may be before the database is asked whether it is still there.
 const OVERDUE: Duration = Duration::from_secs(3);
-/// How long the database has to give a sign of life.
-const PING: Duration = Duration::from_secs(1);
 /// How long it must have done so before tickets that it has are left to it, though the watch had nothing to tell it.
 const BACK: Duration = Duration::from_secs(10);
 
@@ -132,7 +130,8 @@ impl Emergency {
                 _ = ticks.tick() => {
                     let now = self.line.clock.now();
                     if asked.is_empty() && self.line.is_doubtful(now) {
-                        asked.push(gives_sign(self.store.clone()));
+                        let store = self.store.clone();
+                        asked.push(async move { store.answers_within(PING).await });
                     }
                     if !self.line.is_busy() {
                         waiting.clear(); // They are in the outbox now.
@@ -207,11 +206,6 @@ impl Emergency {
             }
         }
     }
-}
-
-/// True if the database gives a sign of life, and says so in time.
-async fn gives_sign(store: Store) -> bool {
-    matches!(tokio::time::timeout(PING, store.ping()).await, Ok(Ok(())))
 }
 
 /// What is to be noted of an attempt that a provider took.

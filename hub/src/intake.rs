@@ -52,6 +52,24 @@ struct Held {
 }
 
 impl Held {
+    /// Takes the acknowledgement of a message whose entries are those from `before` on and, if it `has_event`, others that do not
+    /// wait. Gives it back if nothing has to be held for it.
+    fn admit(&mut self, ack: Ack, before: usize, has_event: bool) -> Option<Ack> {
+        let added = self.entries.len() - before;
+        if added == 0 {
+            return Some(ack);
+        }
+        if self.again_at.is_none() || (!has_event && before < MAX_BATCH) {
+            self.acks.push(ack);
+            return None;
+        }
+        // There is no room, and no end of it. An event is not written again and again for what came with it; anything else is not
+        // acknowledged, and comes again.
+        self.entries.truncate(before);
+        counter!("liftline_rejects_unkept_total").increment(added as u64);
+        has_event.then_some(ack)
+    }
+
     fn is_due(&self) -> bool {
         !self.entries.is_empty() && self.again_at.is_none_or(|at| at <= Instant::now())
     }
@@ -88,18 +106,7 @@ impl Intake {
                 for entry in self.decode(&message, &mut directory).await.into_iter().map(Arc::new) {
                     if entry.lane() == Lane::Events { &mut events } else { &mut held.entries }.push(entry);
                 }
-                let (is_event, rejected) = (events.len() > event, held.entries.len() - before);
-                if rejected == 0 {
-                    safe.push(ack);
-                } else if held.again_at.is_none() || (!is_event && before < MAX_BATCH) {
-                    held.acks.push(ack);
-                } else {
-                    // There is no room, and no end of it. An event is not written again and again for what came with it; anything
-                    // else is not acknowledged, and comes again.
-                    held.entries.truncate(before);
-                    counter!("liftline_rejects_unkept_total").increment(rejected as u64);
-                    safe.extend(is_event.then_some(ack));
-                }
+                safe.extend(held.admit(ack, before, events.len() > event));
             }
             // Before the acknowledgement: what later messages mean may depend on it.
             self.formats.keep();

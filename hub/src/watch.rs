@@ -51,8 +51,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
 /// How long a commit may take before people in danger are helped without it.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a database that was away has to give a sign of life.
-const PING: Duration = Duration::from_secs(1);
+/// How long a database that was or may be away has to give a sign of life.
+pub const PING: Duration = Duration::from_secs(1);
 /// How much may be found and not committed before the watch stops reading.
 const MAX_OWED: usize = 200_000;
 
@@ -380,7 +380,7 @@ impl Watch {
         if !is_reached(due, self.clock.now(), MAX_BACK_OFF) {
             return false;
         }
-        if matches!(tokio::time::timeout(PING, self.store.ping()).await, Ok(Ok(()))) {
+        if self.store.answers_within(PING).await {
             if owed.is_empty() {
                 owed.away = None;
             }

@@ -27,9 +27,9 @@ statements! {
         SELECT $1, d.org, d.id, $4, $5, 'queued', $6, $7, $8, $7 FROM devices d WHERE d.org = $2 AND d.id = $3");
     QUEUED = both(concat!("
         SELECT ", columns!(), " FROM commands WHERE state = 'queued' AND deadline > $1 AND id > $2 ORDER BY id LIMIT $3"));
-    REQUEUE = both("UPDATE commands SET state = 'queued', updated_at = $1 WHERE state = 'sent' AND deadline > $1");
-    REQUEUE_ONE = both("
-        UPDATE commands SET state = 'queued', updated_at = $2 WHERE id = $1 AND state = 'sent' AND deadline > $2");
+    REQUEUE = both("
+        UPDATE commands SET state = 'queued', updated_at = $1
+        WHERE state = 'sent' AND deadline > $1 AND (id = $2 OR $2 IS NULL)");
     OF_DEVICE = both(concat!("
         SELECT ", columns!(), " FROM commands WHERE org = $1 AND device = $2 ORDER BY id DESC LIMIT $3"));
     STATE = each(
@@ -202,7 +202,7 @@ impl Store {
     /// # Errors
     /// [`crate::StoreError`] if the database fails.
     pub async fn requeue_sent_commands(&self, now: Timestamp) -> Result<u64> {
-        execute!(&self.db().write, "queueing sent commands anew", REQUEUE, at(now))
+        self.requeue(None, now).await
     }
 
     /// Takes one command back to the queue, as [`Store::requeue_sent_commands`] does all. False if it is not merely sent any more.
@@ -210,7 +210,11 @@ impl Store {
     /// # Errors
     /// [`crate::StoreError`] if the database fails.
     pub async fn requeue_sent_command(&self, id: CommandId, now: Timestamp) -> Result<bool> {
-        execute!(&self.db().write, "queueing a sent command anew", REQUEUE_ONE, id.0, at(now)).map(|rows| rows > 0)
+        self.requeue(Some(id), now).await.map(|rows| rows > 0)
+    }
+
+    async fn requeue(&self, only: Option<CommandId>, now: Timestamp) -> Result<u64> {
+        execute!(&self.db().write, "queueing sent commands anew", REQUEUE, at(now), only.map(|id| id.0))
     }
 
     /// Commands that no broker has yet and whose deadline has not passed, oldest first, after the one given.

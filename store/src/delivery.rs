@@ -21,6 +21,16 @@ macro_rules! columns {
     };
 }
 
+macro_rules! reply_to {
+    () => {
+        "
+        SELECT t.org, t.id, t.number,
+            (SELECT o.person FROM outbox o WHERE o.ticket = t.id AND o.address = $1 AND o.person IS NOT NULL
+                ORDER BY o.created_at DESC, o.id DESC LIMIT 1)
+        FROM reply_codes c JOIN tickets t ON t.id = c.ticket WHERE c.address = $1"
+    };
+}
+
 statements! {
     // A report and the record of its attempt each look for the other. On PostgreSQL neither sees what the other has not
     // committed, so they go one after the other; SQLite has one writer anyway.
@@ -64,18 +74,8 @@ statements! {
     ATTEMPTS_OF = both("
         SELECT a.number, a.at, a.outcome FROM attempts a JOIN outbox o ON o.id = a.message
         WHERE o.org = $1 AND o.id = $2 ORDER BY a.number");
-    BY_CODE = both("
-        SELECT t.org, t.id, t.number,
-            (SELECT o.person FROM outbox o WHERE o.ticket = t.id AND o.address = $1 AND o.person IS NOT NULL
-                ORDER BY o.created_at DESC, o.id DESC LIMIT 1)
-        FROM reply_codes c JOIN tickets t ON t.id = c.ticket
-        WHERE c.address = $1 AND c.code = $2");
-    LATEST = both("
-        SELECT t.org, t.id, t.number,
-            (SELECT o.person FROM outbox o WHERE o.ticket = t.id AND o.address = $1 AND o.person IS NOT NULL
-                ORDER BY o.created_at DESC, o.id DESC LIMIT 1)
-        FROM reply_codes c JOIN tickets t ON t.id = c.ticket
-        WHERE c.address = $1 AND c.taken ORDER BY c.used_at DESC, t.number DESC LIMIT 1");
+    BY_CODE = both(concat!(reply_to!(), " AND c.code = $2"));
+    LATEST = both(concat!(reply_to!(), " AND c.taken ORDER BY c.used_at DESC, t.number DESC LIMIT 1"));
 }
 
 /// A message and where it stands.

@@ -194,6 +194,11 @@ impl Store {
         Ok(())
     }
 
+    /// True if the database gives a sign of life within this time.
+    pub async fn answers_within(&self, patience: Duration) -> bool {
+        matches!(tokio::time::timeout(patience, self.ping()).await, Ok(Ok(())))
+    }
+
     /// `sqlite` or `postgres`.
     #[must_use]
     pub fn engine(&self) -> &'static str {
