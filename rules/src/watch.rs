@@ -369,11 +369,13 @@ impl Watch {
     /// Since when the condition is met, if it is.
     fn onset(&mut self, rule: usize, compiled: &Compiled, now: i64) -> Option<i64> {
         let progress = &self.rules[rule];
+        // A message of earlier time than what has passed begins nothing before the last alert of the rule was over.
+        let soonest = now.max(progress.settled.saturating_add(1));
         let since = match &compiled.test {
-            Test::When(truth) => (truth.evaluate(&self.facts, now) == Some(true)).then_some(now),
+            Test::When(truth) => (truth.evaluate(&self.facts, now) == Some(true)).then_some(soonest),
             Test::Fusion { signals, threshold } => {
                 let weights = signals.iter().filter(|(truth, _)| truth.evaluate(&self.facts, now) == Some(true));
-                reaches(weights.map(|(_, weight)| weight).sum(), *threshold).then_some(now)
+                reaches(weights.map(|(_, weight)| weight).sum(), *threshold).then_some(soonest)
             }
             Test::Event { codes, clear_codes } => self.latest(codes).filter(|code| {
                 let ended = self.latest(clear_codes).is_some_and(|clear| clear >= *code);

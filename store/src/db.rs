@@ -45,7 +45,15 @@ impl Pool {
 
     pub(crate) async fn close(&self) {
         match self {
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(pool) => {
+                let closing = async {
+                    pool.close().await;
+                    Ok::<(), sqlx::Error>(())
+                };
+                if let Err(error) = answered(closing).await {
+                    tracing::warn!(%error, "connections are left to end by themselves");
+                }
+            }
             Self::Sqlite(pool) => pool.close().await,
         }
     }

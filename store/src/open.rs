@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, broadcast};
 
 use crate::{
     Inner, Result, Store, StoreError, changes,
-    db::{ACQUIRE_TIMEOUT, Db, Engine, LOCK_TIMEOUT, STATEMENT_TIMEOUT, WRITERS},
+    db::{ACQUIRE_TIMEOUT, Db, Engine, LOCK_TIMEOUT, STATEMENT_TIMEOUT, WRITERS, answered},
     migrate,
 };
 
@@ -257,8 +257,8 @@ async fn lock_postgres(options: &PgConnectOptions, target: &str) -> Result<PgCon
         .await
         .map_err(|_| connect(sqlx::Error::PoolTimedOut))?
         .map_err(connect)?;
-    let (taken,): (bool,) =
-        sqlx::query_as(crate::wide::LOCK_HUB).bind(HUB_LOCK).fetch_one(&mut connection).await.map_err(connect)?;
+    let taking = sqlx::query_as(crate::wide::LOCK_HUB).bind(HUB_LOCK);
+    let (taken,): (bool,) = answered(taking.fetch_one(&mut connection)).await.map_err(connect)?;
     if taken { Ok(connection) } else { Err(StoreError::InUse { target: target.to_owned() }) }
 }
 
@@ -281,7 +281,14 @@ async fn open_postgres(options: PgConnectOptions, connections: u32, hub: bool, t
     } else {
         HubLock::None
     };
-    let pool = |connections| PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+    let pool = |connections| {
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            // sqlx asks a connection for a sign of life when it comes back, and waits without end: one that was given up would
+            // keep its place for as long as TCP believes in it. An error here closes it at once.
+            .after_release(|connection, _| Box::pin(async move { answered(connection.ping()).await.map(|()| true) }))
+    };
     let bulk = Engine::Postgres(pool(BULK_CONNECTIONS).connect_lazy_with(options.clone()));
     let common = pool(connections.max(2)).connect_with(options).await;
     let common = Engine::Postgres(common.map_err(|source| StoreError::Connect { target: target.to_owned(), source })?);

@@ -9,7 +9,11 @@ use std::{sync::RwLock, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
-use crate::{Result, StoreError, db::DbTime, wide::quote_partition};
+use crate::{
+    Result, StoreError,
+    db::{DbTime, answered},
+    wide::quote_partition,
+};
 
 /// Monday, 30 December 2019, 00:00 UTC: partitions are counted from here.
 const EPOCH_MICROS: i64 = 1_577_664_000_000_000;
@@ -117,7 +121,7 @@ impl Partitions {
 
     async fn learn(&self, on: &mut PgConnection, table: &str) -> Result<Vec<Partition>> {
         let rows: Vec<(String, Option<DbTime>, Option<DbTime>)> =
-            sqlx::query_as(BOUNDS).bind(table).fetch_all(on).await.map_err(failed)?;
+            answered(sqlx::query_as(BOUNDS).bind(table).fetch_all(on)).await.map_err(failed)?;
         let parts: Vec<Partition> = rows
             .into_iter()
             .map(|(name, from, to)| Partition {
@@ -157,41 +161,41 @@ impl Partitions {
         if missing.is_empty() {
             return Ok(());
         }
-        let mut connection = pool.acquire().await.map_err(failed)?;
-        let mut tx = connection.begin().await.map_err(failed)?;
-        sqlx::query(LOCK).execute(&mut *tx).await.map_err(failed)?;
+        let mut connection = answered(pool.acquire()).await.map_err(failed)?;
+        let mut tx = answered(connection.begin()).await.map_err(failed)?;
+        answered(sqlx::query(LOCK).execute(&mut *tx)).await.map_err(failed)?;
         for time in missing {
             // Another hub's tool, or a time before in this list, may have made it.
             let known = self.learn(&mut tx, table).await?;
             if let Some((from, to)) = span_for(&known, self.width_micros, time) {
-                make(&mut tx, table, from, to).await?;
+                answered(async { Ok(make(&mut tx, table, from, to).await) }).await.map_err(failed)??;
             }
         }
-        tx.commit().await.map_err(failed)?;
+        answered(tx.commit()).await.map_err(failed)?;
         self.learn(&mut connection, table).await.map(drop)
     }
 
     /// True if nothing is in a partition.
     pub(crate) async fn is_empty(&self, pool: &PgPool, part: &Partition) -> Result<bool> {
         let text = format!("SELECT NOT EXISTS (SELECT 1 FROM readings.{})", quote_partition(&part.name));
-        let (empty,): (bool,) = sqlx::query_as(AssertSqlSafe(text)).fetch_one(pool).await.map_err(failed)?;
+        let (empty,): (bool,) = answered(sqlx::query_as(AssertSqlSafe(text)).fetch_one(pool)).await.map_err(failed)?;
         Ok(empty)
     }
 
     /// Drops a partition with all that is in it; the one without a beginning is emptied. False if it was in use: try
     /// again later.
     pub(crate) async fn drop_one(&self, pool: &PgPool, table: &str, part: &Partition) -> Result<bool> {
-        let mut connection = pool.acquire().await.map_err(failed)?;
-        let mut tx = connection.begin().await.map_err(failed)?;
-        sqlx::query(DROP_PATIENCE).execute(&mut *tx).await.map_err(failed)?;
+        let mut connection = answered(pool.acquire()).await.map_err(failed)?;
+        let mut tx = answered(connection.begin()).await.map_err(failed)?;
+        answered(sqlx::query(DROP_PATIENCE).execute(&mut *tx)).await.map_err(failed)?;
         let verb = if part.from == i64::MIN { "TRUNCATE" } else { "DROP TABLE" };
         let text = format!("{verb} readings.{}", quote_partition(&part.name));
-        if let Err(error) = sqlx::query(AssertSqlSafe(text)).execute(&mut *tx).await {
+        if let Err(error) = answered(sqlx::query(AssertSqlSafe(text)).execute(&mut *tx)).await {
             // 55P03 is lock_not_available.
             let busy = error.as_database_error().is_some_and(|e| e.code().as_deref() == Some("55P03"));
             return if busy { Ok(false) } else { Err(failed(error)) };
         }
-        tx.commit().await.map_err(failed)?;
+        answered(tx.commit()).await.map_err(failed)?;
         self.learn(&mut connection, table).await?;
         Ok(true)
     }

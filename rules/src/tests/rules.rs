@@ -238,6 +238,25 @@ fn late_and_repeated_events() {
 }
 
 #[test]
+fn what_is_told_late_begins_nothing_before_the_last_end() {
+    let rule = rule(
+        r#"for = "2s"
+fusion = { threshold = 3.0, signals = [
+  { id = "a", name = { en = "a", zh = "甲" }, when = 'recent("fault", "10s")', weight = 2.0 },
+  { id = "b", name = { en = "b", zh = "乙" }, when = 'temp_c > 60', weight = 1.0 },
+] }"#,
+    );
+    let script = [
+        (0.0, values("temp_c=61")),
+        (0.0, event("fault")),
+        // By now the alert has come and gone. The message is of the time before it.
+        (14.0, late("temp_c=62", 14.0)),
+        (14.0, values("temp_c=40")),
+    ];
+    check(&rule, &script, &["00:02 raised r", "00:10 cleared r"]);
+}
+
+#[test]
 fn late_and_repeated_values_do_not_overwrite() {
     let profile = rule("when = 'temp_c > 120'\nfor = \"10s\"");
     let script = [
