@@ -344,11 +344,19 @@ async fn serve(file: &std::path::Path) -> anyhow::Result<()> {
         &shutdown,
     )
     .await?;
-    if let Some(mqtt) = hub.mqtt {
-        println!("mqtt: {mqtt}");
+    if let Err(failure) = announce(&hub) {
+        tracing::warn!("where the hub listens could not be printed: {failure}");
     }
-    println!("web: http://{}", hub.web);
     hub.run().await
+}
+
+/// Prints where a hub listens. One that cannot tell (standard output is on a full disk) serves all the same.
+fn announce(hub: &Hub) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if let Some(mqtt) = hub.mqtt {
+        writeln!(out, "mqtt: {mqtt}")?;
+    }
+    writeln!(out, "web: http://{}", hub.web)
 }
 
 /// Binds the web server's address.

@@ -1,6 +1,9 @@
 //! The `liftline` binary.
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use hub::cli::{Cli, run};
@@ -18,6 +21,9 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // A log that cannot be written (its disk is full, its reader is gone) must not end the hub: complaining of it to
+        // standard error, where that is the log, panics.
+        .log_internal_errors(false)
         .with_target(false)
         .init();
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -34,7 +40,8 @@ fn main() -> ExitCode {
     match runtime.block_on(run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("liftline: {failure:#}");
+            // Not `eprintln!`, which panics on a full disk and makes another exit code of it.
+            drop(writeln!(std::io::stderr(), "liftline: {failure:#}"));
             ExitCode::FAILURE
         }
     }

@@ -35,6 +35,8 @@ pub struct TestHub {
     folder: TempDir,
     child: Option<Child>,
     environment: Vec<(String, String)>,
+    /// Where it logs.
+    log: PathBuf,
     /// The address of its web server.
     pub web: SocketAddr,
     /// The address of its front door, if configured.
@@ -54,6 +56,8 @@ pub struct Setup {
     pub no_front_door: bool,
     /// Where the hub keeps its data instead of in its folder.
     pub data: Option<PathBuf>,
+    /// Where the hub logs instead of in its folder; nobody reads it there.
+    pub log: Option<PathBuf>,
     /// What the hub's environment has beside this process's own.
     pub environment: Vec<(String, String)>,
     /// Another organisation than [`ORGANISATION`], as TOML.
@@ -99,7 +103,8 @@ impl TestHub {
         std::fs::write(folder.path().join("organisation.toml"), setup.organisation.unwrap_or(ORGANISATION)).unwrap();
         std::fs::write(folder.path().join("devices.csv"), DEVICES).unwrap();
         let web = SocketAddr::from(([127, 0, 0, 1], web_port));
-        let mut hub = Self { folder, child: None, environment: setup.environment, web, mqtt: None };
+        let log = setup.log.unwrap_or_else(|| folder.path().join("log"));
+        let mut hub = Self { folder, child: None, environment: setup.environment, log, web, mqtt: None };
         hub.tool(&["import", "organisation.toml"], "");
         hub.tool(&["device", "import", "devices.csv"], "");
         hub.tool(&["user", "add", "dora", "--name", "Dora Dispatch"], PASSWORD);
@@ -162,7 +167,7 @@ impl TestHub {
             .current_dir(self.folder.path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
-            .stderr(std::fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap())
+            .stderr(std::fs::File::options().create(true).append(true).open(&self.log).unwrap())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
@@ -184,7 +189,7 @@ impl TestHub {
         self.child = Some(child);
     }
 
-    /// What the hub has logged.
+    /// What the hub has logged in its folder.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

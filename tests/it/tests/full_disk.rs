@@ -33,7 +33,9 @@ async fn the_disk_fills_and_is_freed(engine: Engine) {
     let port = it::free_port();
     let extra = format!("[gateway.front_door]\nlisten = \"127.0.0.1:{port}\"\n");
     let data = Some(disk.path().join("data"));
-    let hub = TestHub::start(engine, Setup { data, extra, no_front_door: true, ..Setup::default() }).await;
+    // Not a line of the log can be written either.
+    let log = Some("/dev/full".into());
+    let hub = TestHub::start(engine, Setup { data, log, extra, no_front_door: true, ..Setup::default() }).await;
     hub.ready().await;
     let publish = |load: u32| async move {
         mosquitto_pub(port, Some(("lift-1", SECRET)), "liftline/lift-1/telemetry", &telemetry(load)).await
