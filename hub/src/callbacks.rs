@@ -3,7 +3,7 @@
 
 mod answers;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Form, Router,
@@ -14,13 +14,13 @@ use axum::{
 };
 use desk::{Action, Actor, Event};
 use model::{
-    Clock, DeliveryState, Device, Language, MessageChannel, OrgId, OutboxId, Person, Receiver, TicketId, TicketKind,
-    Timestamp,
+    Clock, DeliveryState, Device, Language, MessageChannel, OrgId, OutboxId, OutboxMessage, Person, Receiver, TicketId,
+    TicketKind, Timestamp,
 };
 use notify::{
     Notifier, Reply, Verb,
     twilio::{
-        callback::{self, InboundSms},
+        callback::{self, InboundSms, KeyPress},
         keypad::Key,
         twiml,
     },
@@ -29,7 +29,10 @@ use serde::Deserialize;
 use store::{ApplyError, NewAffected, ReplyCode, ReplyTo, Store, StoreError, StoredMessage, TicketFilter, TicketState};
 use tracing::{error, info, warn};
 
-use crate::emergency::Line;
+use crate::emergency::{Answered, Line};
+
+/// How long the database may take. The provider gives up after 15 s, and whoever wrote would hear nothing.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// What the handlers need.
 #[derive(Clone)]
@@ -89,6 +92,12 @@ fn unavailable(failure: &StoreError) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "try again\n").into_response()
 }
 
+/// Gives up on a database that takes too long for an answer to somebody who waits for it.
+async fn in_time<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let silent = |_| Err(StoreError::silent("taking a provider's callback"));
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(silent)
+}
+
 async fn status(
     State(callbacks): State<Callbacks>,
     uri: OriginalUri,
@@ -105,7 +114,8 @@ async fn status(
     };
     let Some(state) = report.progress.state() else { return StatusCode::NO_CONTENT.into_response() };
     let reason = report.progress.reason();
-    match callbacks.store.delivery_report(&report.provider_id, state, reason, callbacks.clock.now()).await {
+    let noting = callbacks.store.delivery_report(&report.provider_id, state, reason, callbacks.clock.now());
+    match in_time(noting).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(failure) => unavailable(&failure),
     }
@@ -130,39 +140,52 @@ async fn voice(
         Key::Act(verb) => Some(verb),
         Key::Repeat | Key::Unknown(_) | Key::None => None,
     };
-    if let Some((message, done)) = callbacks.emergency.key(id, verb.map(action).as_ref()) {
-        return xml(callbacks.notifier.after_key(&message, press.key, done));
-    }
-    let stored = match stored_message(&callbacks.store, id, &press.provider_id).await {
-        Ok(Some(stored)) => stored,
-        Ok(None) => return xml(twiml::nothing()),
-        Err(failure) => return unavailable(&failure),
+    let without_database = || {
+        let (message, done) = callbacks.emergency.key(id, verb.map(action).as_ref())?;
+        Some(xml(callbacks.notifier.after_key(&message, press.key, done)))
     };
-    let message = &stored.message;
+    if let Some(answer) = without_database() {
+        return answer;
+    }
+    match in_time(pressed(&callbacks, &press, id)).await {
+        Ok(Some((message, done))) => xml(callbacks.notifier.after_key(&message, press.key, done)),
+        Ok(None) => xml(twiml::nothing()),
+        Err(failure) if failure.is_unavailable() => {
+            callbacks.emergency.adopt();
+            without_database().unwrap_or_else(|| unavailable(&failure))
+        }
+        Err(failure) => unavailable(&failure),
+    }
+}
+
+/// Does what a key asks: the message of the call, and whether its ticket took it. `None` if nothing is known of the call.
+async fn pressed(
+    callbacks: &Callbacks,
+    press: &KeyPress,
+    id: OutboxId,
+) -> Result<Option<(OutboxMessage, bool)>, StoreError> {
+    let Some(StoredMessage { message, .. }) = stored_message(&callbacks.store, id, &press.provider_id).await? else {
+        return Ok(None);
+    };
     let now = callbacks.clock.now();
     let done = match (press.key, message.ticket, message.person) {
         (Key::Act(verb), Some(ticket), Some(person)) => {
-            let name = match callbacks.store.person(message.org, person).await {
-                Ok(known) => known.map(|known| known.name).unwrap_or_default(),
-                Err(failure) => return unavailable(&failure),
-            };
+            let known = callbacks.store.person(message.org, person).await?;
+            let name = known.map(|known| known.name).unwrap_or_default();
             let actor = Actor::Person { person, name, channel: MessageChannel::Voice };
             let event = Event::Act { actor, action: action(verb), as_of: Some(message.created_at) };
             match callbacks.store.apply(message.org, ticket, event, now).await {
                 Ok(_) => true,
-                Err(ApplyError::Store(failure)) => return unavailable(&failure),
+                Err(ApplyError::Store(failure)) => return Err(failure),
                 Err(ApplyError::NotFound(_) | ApplyError::Transition(_)) => false,
             }
         }
         (Key::Repeat | Key::Unknown(_) | Key::None, _, _) | (Key::Act(_), _, _) => false,
     };
-    if matches!(press.key, Key::Act(_))
-        && let Err(failure) =
-            callbacks.store.delivery_report(&press.provider_id, DeliveryState::Answered, None, now).await
-    {
-        return unavailable(&failure);
+    if matches!(press.key, Key::Act(_)) {
+        callbacks.store.delivery_report(&press.provider_id, DeliveryState::Answered, None, now).await?;
     }
-    xml(callbacks.notifier.after_key(message, press.key, done))
+    Ok(Some((message, done)))
 }
 
 /// The message of a call. One that was made while the database was away has another id there.
@@ -190,12 +213,16 @@ async fn sms(
         return xml(twiml::message(&answer));
     }
     let now = callbacks.clock.now();
-    match understand(&callbacks, &sms, now).await {
+    match in_time(understand(&callbacks, &sms, now)).await {
         Ok(Some(answer)) => xml(twiml::message(&answer)),
         Ok(None) => xml(twiml::nothing()),
         Err(failure) if failure.is_unavailable() && matches!(sms.reply, Reply::Act { .. }) => {
-            error!("an answer by SMS could not be recorded: {failure}");
-            xml(twiml::message(&answers::not_recorded(language_of(&sms.body))))
+            callbacks.emergency.adopt();
+            let answer = without_database(&callbacks.emergency, &sms).unwrap_or_else(|| {
+                error!("an answer by SMS could not be recorded: {failure}");
+                answers::not_recorded(language_of(&sms.body))
+            });
+            xml(twiml::message(&answer))
         }
         Err(failure) => unavailable(&failure),
     }
@@ -204,20 +231,19 @@ async fn sms(
 /// The answer to an SMS about a case that is handled while the database is away; `None` if it is about none.
 fn without_database(emergency: &Line, sms: &InboundSms) -> Option<String> {
     match &sms.reply {
-        // A reply with a number is about a ticket of the database: these calls have none.
-        Reply::Act { code: None, verb } => {
+        Reply::Act { code, verb } => {
             let action = action(*verb);
-            let answered = emergency.reply(&sms.from, &action)?;
-            Some(match &answered.refused {
-                None => answers::done(answered.language, None, &action),
-                Some(refusal) => answers::refused(answered.language, None, refusal),
+            let Answered { language, number, refused } = emergency.reply(&sms.from, *code, &action)?;
+            Some(match &refused {
+                None => answers::done(language, number, &action),
+                Some(refusal) => answers::refused(language, number, refusal),
             })
         }
         Reply::Plate(_) => {
             let case = notify::reply::plates(&sms.body).iter().find_map(|plate| emergency.case_by_plate(plate))?;
             Some(answers::being_handled(language_of(&sms.body), &case))
         }
-        Reply::Act { .. } | Reply::Text(_) | Reply::Help | Reply::Stop | Reply::Start => None,
+        Reply::Text(_) | Reply::Help | Reply::Stop | Reply::Start => None,
     }
 }
 

@@ -166,13 +166,13 @@ impl Emergency {
         }
     }
 
-    /// One attempt; `None` if the database has taken the message over.
+    /// One attempt; `None` if the database has taken the message over, or nobody needs it any more.
     fn attempt(
         &self,
         call: Call,
         look_up: bool,
     ) -> Option<impl Future<Output = (Call, Outcome, Option<Timestamp>)> + use<>> {
-        if !self.line.locked().knows(call.message.id) {
+        if !self.line.locked().owes(call.message.id) {
             return None;
         }
         let (notifier, clock) = (self.notifier.clone(), self.line.clock.clone());
@@ -260,7 +260,7 @@ impl Line {
     }
 
     /// Takes over the open tickets of the database, which is away.
-    fn adopt(&self) {
+    pub fn adopt(&self) {
         let cases = self.known.cases.borrow().clone();
         let adopted = self.locked().adopt(cases.values().map(|case| &**case));
         if adopted > 0 {
@@ -289,16 +289,17 @@ impl Line {
         }
     }
 
-    /// A responder's answer by SMS: to the case that their number was called for last. `None` if it was called for none.
+    /// A responder's answer by SMS: to the case of this number at their address, or to the one that they were called for
+    /// last. `None` if there is none.
     #[must_use]
-    pub fn reply(&self, address: &str, action: &Action) -> Option<Answered> {
-        let (answered, step) = self.locked().reply(address, action, &self.world(), self.clock.now())?;
+    pub fn reply(&self, address: &str, code: Option<u32>, action: &Action) -> Option<Answered> {
+        let (answered, step) = self.locked().reply(address, code, action, &self.world(), self.clock.now())?;
         self.push(step);
         Some(answered)
     }
 
     /// A responder's key in a call: the message that was called with, and whether the case took the answer. `None` if
-    /// the call was not made from here.
+    /// the call is about no case that is handled here.
     #[must_use]
     pub fn key(&self, message: OutboxId, action: Option<&Action>) -> Option<(OutboxMessage, bool)> {
         let (message, done, step) = self.locked().key(message, action, &self.world(), self.clock.now())?;

@@ -53,6 +53,8 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a database that was or may be away has to give a sign of life.
 pub const PING: Duration = Duration::from_secs(1);
+/// The same while a commit takes longer than [`PATIENCE`]: one that is only slow is waited for.
+const SILENCE: Duration = Duration::from_secs(5);
 /// How much may be found and not committed before the watch stops reading.
 const MAX_OWED: usize = 200_000;
 
@@ -355,7 +357,8 @@ impl Watch {
         }
     }
 
-    /// Commits what is owed; if that takes long, people in danger are helped meanwhile.
+    /// Commits what is owed; if that takes long, people in danger are helped meanwhile. It is given up if the database says
+    /// nothing at all any more: who gets into danger then must be found, too.
     async fn try_commit(&self, owed: &mut Owed, cursors: &WatchCursors, trail: &[Snapshot]) -> Result<(), StoreError> {
         let Owed { changes, handed, notes, .. } = owed;
         let committing = async {
@@ -366,11 +369,17 @@ impl Watch {
         };
         tokio::pin!(committing);
         tokio::select! {
-            committed = &mut committing => committed,
-            () = tokio::time::sleep(PATIENCE) => {
-                hand_over(self.emergency.as_ref(), changes, handed);
-                committing.await
+            committed = &mut committing => return committed,
+            () = tokio::time::sleep(PATIENCE) => hand_over(self.emergency.as_ref(), changes, handed),
+        }
+        let silence = async {
+            while self.store.answers_within(SILENCE).await {
+                tokio::time::sleep(PING).await;
             }
+        };
+        tokio::select! {
+            committed = committing => committed,
+            () = silence => Err(StoreError::silent("committing alerts")),
         }
     }
 

@@ -1,6 +1,7 @@
 //! SMS and voice through Twilio's HTTP API, or any provider that speaks it.
 
 pub mod callback;
+mod calls;
 pub mod client;
 pub mod code;
 pub mod keypad;

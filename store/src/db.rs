@@ -437,8 +437,12 @@ pub(crate) async fn answered<T, E: From<sqlx::Error>>(running: impl Future<Outpu
 }
 
 async fn within<T, E: From<sqlx::Error>>(limit: Duration, running: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let silent = || std::io::Error::new(std::io::ErrorKind::TimedOut, "PostgreSQL does not answer");
-    tokio::time::timeout(limit, running).await.unwrap_or_else(|_| Err(sqlx::Error::Io(silent()).into()))
+    tokio::time::timeout(limit, running).await.unwrap_or_else(|_| Err(silent().into()))
+}
+
+/// What is wrong with a database that says nothing.
+pub(crate) fn silent() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the database does not answer"))
 }
 
 #[cfg(test)]

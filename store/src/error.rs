@@ -138,6 +138,13 @@ impl StoreError {
         Self::Corrupt { what, source: source.into() }
     }
 
+    /// For a caller that gave up waiting: the database says nothing. It counts as unavailable; what was being done may
+    /// or may not have been done.
+    #[must_use]
+    pub fn silent(what: &'static str) -> Self {
+        Self::Query { what, source: crate::db::silent() }
+    }
+
     /// True if the same request may succeed later without anybody changing it: the database is away, restarting,
     /// full, or too busy. The hub retries these with back-off; everything else is a fault to report.
     #[must_use]

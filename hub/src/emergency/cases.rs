@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use desk::Ticket;
 use metrics::gauge;
-use model::{Alert, TicketId};
+use model::{Alert, OutboxMessage, Purpose, TicketId};
 use store::{Change, Store};
 use tokio::sync::watch;
 
@@ -14,13 +14,15 @@ use crate::passes::Reconciler;
 /// How many are kept, the newest ones.
 const MAX_CASES: u32 = 500;
 
-/// A ticket with its alerts, in the order they were raised.
+/// A ticket with its alerts and pages, each in the order they came.
 #[derive(Debug)]
 pub struct KnownCase {
     /// The ticket.
     pub ticket: Ticket,
     /// Its alerts.
     pub alerts: Vec<Alert>,
+    /// Who was paged for it: they may answer while the database is away.
+    pub pages: Vec<OutboxMessage>,
 }
 
 /// Those that are open.
@@ -53,7 +55,10 @@ impl Reconciler for RefreshCases {
                 None => {
                     let alerts = self.store.ticket_alerts(org, id).await.context("reading a ticket's alerts")?;
                     let Some(view) = self.store.ticket(org, id).await.context("reading a ticket")? else { continue };
-                    Arc::new(KnownCase { ticket: view.ticket, alerts })
+                    let owed = self.store.outbox_for_ticket(org, id).await.context("reading a ticket's messages")?;
+                    let pages = owed.into_iter().map(|stored| stored.message);
+                    let pages = pages.filter(|message| message.content.purpose == Purpose::Page).collect();
+                    Arc::new(KnownCase { ticket: view.ticket, alerts, pages })
                 }
             };
             cases.insert(id, case);

@@ -9,7 +9,7 @@ use std::{
 use desk::{Action, Actor, Effect, Event, Notification, Policies, Status, Ticket, TransitionError};
 use model::{
     Alert, AlertChange, AlertId, Directory, Language, MessageChannel, MilestoneKind, OutboxId, OutboxMessage, PersonId,
-    TicketId, Timestamp,
+    Purpose, TicketId, Timestamp,
 };
 use store::{About, EmergencyNote, EmergencyStep};
 use uuid::Uuid;
@@ -47,6 +47,8 @@ impl Step {
 pub struct Answered {
     /// Their language.
     pub language: Language,
+    /// The ticket's number, if the database has given it one.
+    pub number: Option<u64>,
     /// Why it was refused, if it was.
     pub refused: Option<TransitionError>,
 }
@@ -73,13 +75,15 @@ struct Open {
 pub(super) struct EmergencyDesk {
     policies: Policies,
     open: Vec<Open>,
-    /// What was sent from here.
+    /// What was sent from here, and the pages of the tickets that the database has.
     calls: HashMap<OutboxId, Call>,
+    /// Pages among it that nobody needs any more.
+    cancelled: HashSet<OutboxId>,
 }
 
 impl EmergencyDesk {
     pub(super) fn new(policies: Policies) -> Self {
-        Self { policies, open: Vec::new(), calls: HashMap::new() }
+        Self { policies, open: Vec::new(), calls: HashMap::new(), cancelled: HashSet::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -89,17 +93,20 @@ impl EmergencyDesk {
     pub(super) fn clear(&mut self) {
         self.open.clear();
         self.calls.clear();
+        self.cancelled.clear();
     }
 
     /// Takes over open tickets of the database, which is away: people are escalated past as usual.
     pub(super) fn adopt<'a>(&mut self, cases: impl Iterator<Item = &'a KnownCase>) -> usize {
         let before = self.open.len();
-        for KnownCase { ticket, alerts } in cases {
+        for KnownCase { ticket, alerts, pages } in cases {
             let is_known =
                 self.open.iter().any(|open| open.ticket.id == ticket.id || open.ticket.group_key == ticket.group_key);
             let Some(alert) = alerts.last().filter(|_| !is_known) else { continue };
             let ids = alerts.iter().map(|alert| alert.id).collect();
             self.open.push(Open { ticket: ticket.clone(), alert: alert.clone(), alerts: ids, adopted: true });
+            let paged = |page: &OutboxMessage| (page.id, Call { alert: alert.id, message: page.clone() });
+            self.calls.extend(pages.iter().map(paged));
         }
         self.open.len() - before
     }
@@ -110,8 +117,8 @@ impl EmergencyDesk {
     }
 
     /// True while a message is owed from here.
-    pub(super) fn knows(&self, message: OutboxId) -> bool {
-        self.calls.contains_key(&message)
+    pub(super) fn owes(&self, message: OutboxId) -> bool {
+        self.calls.contains_key(&message) && !self.cancelled.contains(&message)
     }
 
     /// Acts on a life-safety alert that was raised, or on the end of one that is known here.
@@ -167,22 +174,26 @@ impl EmergencyDesk {
         all
     }
 
-    /// A responder's answer, to the case that their number was called for last.
+    /// A responder's answer, to the case of this number at their address, or to the one that they were called for last.
     pub(super) fn reply(
         &mut self,
         address: &str,
+        code: Option<u32>,
         action: &Action,
         world: &World,
         now: Timestamp,
     ) -> Option<(Answered, Step)> {
         let calls = self.calls.values().filter(|call| {
-            let receiver = &call.message.receiver;
-            matches!(receiver.channel, MessageChannel::Sms | MessageChannel::Voice) && receiver.address == address
+            let OutboxMessage { receiver, content, .. } = &call.message;
+            let is_phone = matches!(receiver.channel, MessageChannel::Sms | MessageChannel::Voice);
+            is_phone && receiver.address == address && code.is_none_or(|code| content.reply_code == Some(code))
         });
         let last = calls.max_by_key(|call| (call.message.created_at, call.message.id.0))?;
         let (alert, person, language) = (last.alert, last.message.person?, last.message.language);
         let (refused, step) = self.act(alert, (person, MessageChannel::Sms), action, world, now)?;
-        Some((Answered { language, refused }, step))
+        let open = self.open.iter().find(|open| open.alerts.contains(&alert));
+        let number = open.filter(|open| open.adopted).map(|open| open.ticket.number);
+        Some((Answered { language, number, refused }, step))
     }
 
     /// A responder's key: the message that was called with, and whether the case took the answer.
@@ -249,22 +260,27 @@ impl EmergencyDesk {
         Ok(Step { notes, calls: self.calls(index, effects, world, now) })
     }
 
-    /// The messages that follow, ready to be sent. A page that is cancelled is on its way already: there is nothing to
-    /// take back here.
+    /// The messages that follow, ready to be sent. Pages that are cancelled are not tried again.
     fn calls(&mut self, index: usize, effects: Vec<Effect>, world: &World, now: Timestamp) -> Vec<Call> {
         let open = &self.open[index];
-        let calls: Vec<Call> = effects
-            .into_iter()
-            .filter_map(|effect| match effect {
+        let mut calls = Vec::new();
+        for effect in effects {
+            match effect {
                 // Whom it happens to is told by the database's outbox, which knows what they were told.
-                Effect::Send(notification) if notification.person.is_none() => None,
+                Effect::Send(notification) if notification.person.is_none() => {}
                 Effect::Send(notification) => {
-                    Some(Call { alert: open.alert.id, message: message(open, &notification, world, now) })
+                    let message = message(open, &notification, world, now);
+                    calls.push(Call { alert: open.alert.id, message });
                 }
-                Effect::CancelPages | Effect::Log(_) => None,
-            })
-            .collect();
-        self.calls.extend(calls.iter().map(|call| (call.message.id, call.clone())));
+                Effect::CancelPages => {
+                    let is_page = |call: &&Call| call.message.content.purpose == Purpose::Page;
+                    let of_ticket = self.calls.values().filter(|call| open.alerts.contains(&call.alert));
+                    self.cancelled.extend(of_ticket.filter(is_page).map(|call| call.message.id));
+                }
+                Effect::Log(_) => {}
+            }
+        }
+        self.calls.extend(calls.iter().map(|call: &Call| (call.message.id, call.clone())));
         calls
     }
 }

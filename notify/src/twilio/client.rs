@@ -1,12 +1,13 @@
 //! Requests to the provider: sending, calling, and looking up what became of a request that got no answer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use model::{MessageChannel, OutboxMessage, Outcome, Purpose, Timestamp};
 use serde::Deserialize;
 
 use super::{
     callback::{self, Progress},
+    calls::{Calls, Whose},
     code::{self, Class},
     signature::verify_signature,
 };
@@ -31,6 +32,7 @@ pub struct Twilio {
     config: TwilioConfig,
     tokens: Vec<Secret>,
     public_base: String,
+    calls: Arc<Calls>,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +94,7 @@ impl Twilio {
             tokens: config.tokens()?,
             config: config.clone(),
             public_base: notify.public_base().to_owned(),
+            calls: Arc::default(),
         })
     }
 
@@ -179,7 +182,10 @@ impl Twilio {
                 ("AsyncAmdStatusCallbackMethod", "POST"),
             ]);
         }
-        self.create("Calls", &form).await
+        self.calls.begin(message);
+        let outcome = self.create("Calls", &form).await;
+        self.calls.settle(message, &outcome);
+        outcome
     }
 
     async fn create(&self, resource: &str, form: &[(&str, &str)]) -> Outcome {
@@ -207,21 +213,24 @@ impl Twilio {
     /// Finds out what became of an attempt that got no answer. `attempted_at` is when it began.
     ///
     /// An SMS is found by its receiver and the reference in its text. A call carries no text: it counts as found if
-    /// exactly one call went to that number since the attempt began. The lists are asked for the receiver only, not
-    /// for a date: what is not sent yet has none.
+    /// exactly one call went to that number since the attempt began that is not known to be of another message, and no
+    /// other call to it waits for an answer. The lists are asked for the receiver only, not for a date: what is not sent
+    /// yet has none.
     ///
     /// - found: `Sent`, and nothing is sent again;
-    /// - not found, or several calls that cannot be told apart: pages, care links, stand-downs and answers are sent
+    /// - not found, or calls that cannot be told apart: pages, care links, stand-downs and answers are sent
     ///   again (`None`): a duplicate is better than a loss. Progress and notices are given up (`Dead`): the next
     ///   milestone tells more, and repeated news frightens;
     /// - the list cannot be read: `Unknown`, to be looked up again; after 60 s (15 s for life safety) as not found.
     pub async fn look_up(&self, message: &OutboxMessage, attempted_at: Timestamp, now: Timestamp) -> Option<Outcome> {
         match self.find(message, attempted_at).await {
-            Ok(Found::One(provider_id)) => Some(Outcome::Sent { provider_id }),
-            Ok(Found::None) => send_again(message, "the provider does not have it"),
-            Ok(Found::Several(count)) => {
-                send_again(message, &format!("{count} calls to the number cannot be told apart"))
+            Ok(Whose::Ours(provider_id)) => {
+                let outcome = Outcome::Sent { provider_id };
+                self.calls.settle(message, &outcome);
+                Some(outcome)
             }
+            Ok(Whose::Nobodys) => send_again(message, "the provider does not have it"),
+            Ok(Whose::Unsure) => send_again(message, "calls to the number cannot be told apart"),
             Err(reason) => {
                 let patience = if message.life_safety { GIVE_UP_LOOKING_LIFE_SAFETY } else { GIVE_UP_LOOKING };
                 if now.since(attempted_at) >= patience {
@@ -233,18 +242,19 @@ impl Twilio {
         }
     }
 
-    async fn find(&self, message: &OutboxMessage, attempted_at: Timestamp) -> Result<Found, String> {
+    async fn find(&self, message: &OutboxMessage, attempted_at: Timestamp) -> Result<Whose, String> {
         let earliest = attempted_at - CLOCK_SLACK;
         let recent = |listed: &Listed| match &listed.date_created {
             Some(text) => created(text).is_none_or(|at| at >= earliest),
             None => true,
         };
-        let found: Vec<String> = match message.receiver.channel {
+        Ok(match message.receiver.channel {
             MessageChannel::Sms => {
                 let reference = templates::reference(message);
                 let list: MessageList = self.list("Messages", message).await?;
                 let ours = |listed: &Listed| listed.body.as_ref().is_some_and(|body| body.ends_with(&reference));
-                list.messages.into_iter().filter(|m| recent(m) && ours(m)).map(|m| m.sid).take(1).collect()
+                let found = list.messages.into_iter().find(|message| recent(message) && ours(message));
+                found.map_or(Whose::Nobodys, |message| Whose::Ours(message.sid))
             }
             MessageChannel::Voice => {
                 let list: CallList = self.list("Calls", message).await?;
@@ -252,14 +262,9 @@ impl Twilio {
                 let since = attempted_at - Duration::from_secs(2);
                 let after =
                     |listed: &Listed| listed.date_created.as_deref().and_then(created).is_none_or(|at| at >= since);
-                list.calls.into_iter().filter(after).map(|call| call.sid).collect()
+                self.calls.whose(message, list.calls.into_iter().filter(after).map(|call| call.sid).collect())
             }
             MessageChannel::Email | MessageChannel::Webhook => return Err("this channel has no list".to_owned()),
-        };
-        Ok(match found.len() {
-            0 => Found::None,
-            1 => Found::One(found.into_iter().next().unwrap_or_default()),
-            count => Found::Several(count),
         })
     }
 
@@ -309,12 +314,6 @@ impl Twilio {
         }
         serde_json::from_slice(&body).map_err(|error| error.to_string())
     }
-}
-
-enum Found {
-    None,
-    One(String),
-    Several(usize),
 }
 
 /// The provider writes times as in e-mail headers: `Fri, 24 May 2019 17:44:46 +0000`.

@@ -14,11 +14,22 @@ use tokio::{
 
 use crate::witness::{Ear, Witness};
 
-/// Passes connections on until it is cut.
+/// What it does with what it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It passes it on.
+    Whole,
+    /// It ends connections.
+    Cut,
+    /// It keeps connections and passes nothing on.
+    Silent,
+}
+
+/// Passes connections on until it is cut or falls silent.
 pub struct Proxy {
     /// Where it listens.
     pub address: SocketAddr,
-    whole: watch::Sender<bool>,
+    way: watch::Sender<Way>,
     _tasks: JoinSet<()>,
 }
 
@@ -38,36 +49,49 @@ impl Proxy {
     pub async fn watched(target: String, witness: Option<Arc<Witness>>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (whole, state) = watch::channel(true);
+        let (way, state) = watch::channel(Way::Whole);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let Ok((near, _)) = listener.accept().await else { return };
                 let (mut state, target, witness) = (state.clone(), target.clone(), witness.clone());
-                if !*state.borrow() {
+                if *state.borrow() == Way::Cut {
                     continue; // Dropped: the other side sees its connection end.
                 }
                 connections.spawn(async move {
+                    if state.wait_for(|way| *way != Way::Silent).await.is_err() {
+                        return;
+                    }
                     let Ok(far) = TcpStream::connect(target).await else { return };
-                    tokio::select! {
-                        () = pass_on(near, far, witness) => {}
-                        _ = state.wait_for(|whole| !whole) => {}
+                    let mut passing = std::pin::pin!(pass_on(near, far, witness));
+                    loop {
+                        let way = *state.borrow_and_update();
+                        tokio::select! {
+                            () = &mut passing, if way == Way::Whole => return,
+                            changed = state.changed(), if way != Way::Cut => if changed.is_err() { return },
+                            else => return,
+                        }
                     }
                 });
             }
         });
-        Self { address, whole, _tasks: tasks }
+        Self { address, way, _tasks: tasks }
     }
 
     /// Ends every connection and lets no new one through.
     pub fn cut(&self) {
-        self.whole.send_replace(false);
+        self.way.send_replace(Way::Cut);
     }
 
-    /// Lets connections through again.
+    /// Swallows what either side says, as a network does that lost a cable far away; nobody sees a connection end.
+    pub fn fall_silent(&self) {
+        self.way.send_replace(Way::Silent);
+    }
+
+    /// Passes on again what is said, and what was held back.
     pub fn mend(&self) {
-        self.whole.send_replace(true);
+        self.way.send_replace(Way::Whole);
     }
 }
 

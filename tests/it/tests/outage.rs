@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hub::clock::SystemClock;
 use it::{
+    api::Api,
     database::{Engine, fresh_postgres},
     eventually,
     hub::{SECRET, Setup, TestHub},
@@ -52,6 +53,16 @@ async fn ticket(hub: &TestHub) -> Value {
     let found = eventually("a ticket", it::SOON, || async { api.tickets("all", "entrapment").await.pop() }).await;
     assert_eq!(api.tickets("all", "entrapment").await.len(), 1, "one ticket");
     api.get(&format!("/api/v1/tickets/{}", found["id"].as_str().unwrap())).await
+}
+
+/// When somebody accepted the ticket, once the database hears of it.
+async fn acknowledged(api: &Api, path: &str) -> Timestamp {
+    eventually("the database hears who accepted", it::SOON, || async {
+        let ticket = api.get(path).await;
+        let earned = ticket["milestones"].as_array()?.iter().find(|earned| earned["kind"] == "acknowledged")?.clone();
+        Some(serde_json::from_value(earned["at"].clone()).unwrap())
+    })
+    .await
 }
 
 // The proxy must run while a command of the hub is waited for.
@@ -126,19 +137,59 @@ async fn a_ticket_that_was_open_before_is_escalated_without_the_database() {
     proxy.mend();
     let path = format!("/api/v1/tickets/{}", ticket(&hub).await["id"].as_str().unwrap());
     let api = hub.api().await;
-    let told = eventually("the database hears who accepted", it::SOON, || async {
-        let ticket = api.get(&path).await;
-        let earned = ticket["milestones"].as_array()?.iter().find(|earned| earned["kind"] == "acknowledged")?.clone();
-        Some(serde_json::from_value::<Timestamp>(earned["at"].clone()).unwrap())
-    })
-    .await;
-    assert!(told <= accepted, "it was accepted before the database was back");
+    assert!(acknowledged(&api, &path).await <= accepted, "it was accepted before the database was back");
     eventually("every message is settled", it::SOON, || async {
         let messages = api.get(&path).await;
         messages["messages"].as_array()?.iter().all(|message| message["state"] != "pending").then_some(())
     })
     .await;
     assert_eq!((pages(&phones, TOM), pages(&phones, STATION), pages(&phones, FIRE)), (1, 1, 0));
+}
+
+// The proxy must run while a command of the hub is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_a_page_from_before_counts_without_the_database() {
+    let phones = Phones::start().await;
+    let (hub, proxy) = hub_behind(&phones).await;
+    paho(hub.mqtt.unwrap().port(), "5", ("lift-1", SECRET), &stories::shut_in("lift-1")).await.unwrap();
+    let page = phones.sms(TOM, "Lift 1", PROMISE).await;
+    assert!(page.contains("1a"), "{page}");
+    eventually("the hub knows the ticket by heart", it::SOON, || async {
+        (hub.metric("liftline_emergency_known_tickets").await == 1).then_some(())
+    })
+    .await;
+    proxy.cut();
+    phones.network.send_sms(TOM, HUB_NUMBER, "1a").await.unwrap();
+    let answer = phones.sms(TOM, "it is yours", it::SOON).await;
+    assert!(answer.contains("#1"), "{answer}");
+    let accepted = SystemClock.now();
+    proxy.mend();
+    let path = format!("/api/v1/tickets/{}", ticket(&hub).await["id"].as_str().unwrap());
+    assert!(acknowledged(&hub.api().await, &path).await <= accepted, "it was accepted before the database was back");
+    assert_eq!((pages(&phones, TOM), pages(&phones, STATION)), (1, 0));
+}
+
+// The proxy must run while a command of the hub is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_says_nothing_keeps_nobody_waiting() {
+    let phones = Phones::start().await;
+    let (hub, proxy) = hub_behind(&phones).await;
+    let port = hub.mqtt.unwrap().port();
+    proxy.fall_silent();
+    for (device, name) in [("lift-1", "Lift 1"), ("lift-2", "Lift 2")] {
+        // The second while the commit of the first waits for an answer.
+        let began = Instant::now();
+        paho(port, "5", (device, SECRET), &stories::shut_in(device)).await.unwrap();
+        phones.sms(TOM, name, PROMISE).await;
+        println!("called {:?} after the alarm, the database saying nothing", began.elapsed());
+    }
+    proxy.mend();
+    let api = hub.api().await;
+    eventually("both tickets", it::SOON, || async {
+        (api.tickets("all", "entrapment").await.len() == 2).then_some(())
+    })
+    .await;
+    assert_eq!(pages(&phones, TOM), 2, "what was held back by the network calls nobody again");
 }
 
 // The proxy must run while a command of the hub is waited for.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use notify::{config::is_e164, twilio::signature};
+use tokio::sync::mpsc;
 
 use super::{
     Call, CallState, Direction, Line, PhoneError, PhoneNetwork, Reports, Sms, SmsState,
@@ -51,25 +52,36 @@ impl PhoneNetwork {
             Reports::Normal | Reports::Twice | Reports::Lost => {}
             Reports::Reversed => steps.reverse(),
         }
-        for step in steps {
-            self.pause().await;
-            self.change(|state| {
-                // A report that comes late does not take back what happened.
-                if let Some(sms) = state.sms_mut(sid)
-                    && !matches!(sms.state, SmsState::Delivered | SmsState::Undelivered)
-                {
-                    sms.state = step;
-                }
-            });
-            let times = match reports {
-                Reports::Normal | Reports::Reversed => 1,
-                Reports::Twice => 2,
-                Reports::Lost => 0,
-            };
-            for _ in 0..times {
-                self.report_sms(&sms, step).await;
+        let times = match reports {
+            Reports::Normal | Reports::Reversed => 1,
+            Reports::Twice => 2,
+            Reports::Lost => 0,
+        };
+        // The message does not wait for whoever listens to its reports; these go in order.
+        let (report, mut owed) = mpsc::channel(steps.len());
+        let carrying = async move {
+            for step in steps {
+                self.pause().await;
+                self.change(|state| {
+                    // A report that comes late does not take back what happened.
+                    if let Some(sms) = state.sms_mut(sid)
+                        && !matches!(sms.state, SmsState::Delivered | SmsState::Undelivered)
+                    {
+                        sms.state = step;
+                    }
+                });
+                // There is room for all of them.
+                report.try_send(step).ok();
             }
-        }
+        };
+        let reporting = async {
+            while let Some(step) = owed.recv().await {
+                for _ in 0..times {
+                    self.report_sms(&sms, step).await;
+                }
+            }
+        };
+        tokio::join!(carrying, reporting);
     }
 
     async fn report_sms(&self, sms: &Sms, step: SmsState) {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    AlertSource, Evidence, Localised, MessageChannel, OrgId, ProfileId, Purpose, Receiver, RescueLevel, RuleId, Scope,
-    Severity, SiteId, TicketKind,
+    AlertSource, Evidence, Localised, MessageChannel, OrgId, ProfileId, Receiver, RescueLevel, RuleId, Scope, Severity,
+    SiteId, TicketKind,
 };
 use store::DutyContact;
 
@@ -81,16 +81,19 @@ fn only_life_safety_is_acted_on_and_once() {
 #[test]
 fn silence_calls_the_next_level_and_an_answer_ends_the_calling() {
     let (mut desk, world) = (desk(), world());
-    desk.change(&AlertChange::Raised(Box::new(alert(true))), &world, now(0));
+    let first = desk.change(&AlertChange::Raised(Box::new(alert(true))), &world, now(0));
     assert!(desk.tick(&world, now(60)).is_empty(), "there is time left to answer");
     let step = desk.tick(&world, now(3600));
     assert_eq!(said(&step), [(STATION.to_owned(), Purpose::Page)]);
+    assert!(desk.owes(first.calls[0].message.id), "Ann's page is tried on");
     assert_eq!(step.notes.iter().map(|note| note.what.clone()).collect::<Vec<_>>(), [EmergencyStep::Ticked]);
 
-    assert!(desk.reply("+15550109999", &Action::Acknowledge, &world, now(3601)).is_none(), "nobody called them");
-    let (answered, step) = desk.reply(STATION, &Action::Acknowledge, &world, now(3602)).unwrap();
+    assert!(desk.reply("+15550109999", None, &Action::Acknowledge, &world, now(3601)).is_none(), "nobody called them");
+    let (answered, step) = desk.reply(STATION, None, &Action::Acknowledge, &world, now(3602)).unwrap();
     assert_eq!(answered.refused, None);
     assert_eq!(said(&step), [(ANN.to_owned(), Purpose::StandDown)]);
+    assert!(!desk.owes(first.calls[0].message.id), "nobody is paged for what somebody has accepted");
+    assert!(desk.owes(step.calls[0].message.id));
     assert!(desk.tick(&world, now(3602 + 600)).calls.iter().all(|call| call.message.content.purpose != Purpose::Page));
 }
 
@@ -114,16 +117,27 @@ fn an_open_ticket_of_the_database_is_escalated_past_and_answered() {
     let policies = Policies::default();
     let (ticket, _) = ::desk::open(policies.get(alert.kind), TicketId(Uuid::from_u128(9)), 4, &alert, &roster, now(0));
     let due = ticket.next_due().unwrap();
-    let case = KnownCase { ticket, alerts: vec![alert.clone()] };
+    let mut paged = EmergencyDesk::new(Policies::default())
+        .change(&AlertChange::Raised(Box::new(alert.clone())), &world, now(0))
+        .calls
+        .remove(0)
+        .message;
+    paged.content.reply_code = Some(3);
+    let case = KnownCase { ticket, alerts: vec![alert.clone()], pages: vec![paged.clone()] };
     assert_eq!((desk.adopt([&case].into_iter()), desk.adopt([&case].into_iter())), (1, 0));
     assert!(desk.is_all_adopted());
     assert!(desk.tick(&world, due - Duration::from_secs(1)).is_empty(), "nobody is called twice");
     let step = desk.tick(&world, due);
     assert_eq!(said(&step), [(STATION.to_owned(), Purpose::Page)]);
     assert_eq!((step.notes[0].alert, &step.notes[0].what), (alert.id, &EmergencyStep::Ticked));
-    let (answered, step) = desk.reply(STATION, &Action::Acknowledge, &world, due).unwrap();
+    let (answered, step) = desk.reply(STATION, None, &Action::Acknowledge, &world, due).unwrap();
     assert_eq!(answered.refused, None);
     assert!(matches!(step.notes[0].what, EmergencyStep::Acted { .. }));
+    // Ann answers by the number that her page had, and by a key in the call that it was.
+    assert!(desk.reply(ANN, Some(4), &Action::EnRoute, &world, due).is_none(), "nobody called her by this number");
+    let (answered, step) = desk.reply(ANN, Some(3), &Action::EnRoute, &world, due).unwrap();
+    assert_eq!((answered.number, answered.refused, step.notes.len()), (Some(4), None, 1));
+    assert!(desk.key(paged.id, None, &world, due).is_some());
     // The same people in danger: no second case.
     let again = Alert { id: AlertId(Uuid::from_u128(8)), ..alert };
     assert!(said(&desk.change(&AlertChange::Raised(Box::new(again)), &world, due)).is_empty());

@@ -250,6 +250,36 @@ async fn one_call_since_the_attempt_is_ours_and_two_cannot_be_told_apart() {
 }
 
 #[tokio::test]
+async fn the_call_of_another_message_is_not_taken_for_ours() {
+    let now = fixture::now();
+    let call = |id: u128| {
+        let mut page = fixture::page();
+        page.receiver.channel = MessageChannel::Voice;
+        page.id = model::OutboxId(uuid::Uuid::from_u128(id));
+        page
+    };
+    let (ours, theirs, lost) = (call(1), call(2), call(3));
+    let listed = json!({"calls": [{"sid": "CA1", "date_created": "Thu, 01 Jan 2026 00:00:01 +0000"}]});
+    let (server, notifier) = listing("Calls", listed).await;
+    let answers = |response: ResponseTemplate| Mock::given(method("POST")).respond_with(response).up_to_n_times(1);
+    answers(ResponseTemplate::new(201).set_body_json(json!({"sid": "CA1"}))).mount(&server).await;
+    assert!(matches!(notifier.send(&theirs, now).await, Outcome::Sent { .. }));
+    assert_eq!(notifier.look_up(&ours, now, now).await, None, "the only call is theirs: ours is made again");
+    assert!(notifier.look_up(&theirs, now, now).await.is_some());
+
+    // Another call to the number waits for its answer as well: the one that is listed may be either.
+    let listed = json!({"calls": [{"sid": "CA2", "date_created": "Thu, 01 Jan 2026 00:00:01 +0000"}]});
+    let (server, notifier) = listing("Calls", listed).await;
+    answers(ResponseTemplate::new(500)).mount(&server).await;
+    assert!(matches!(notifier.send(&lost, now).await, Outcome::Unknown { .. }));
+    assert_eq!(notifier.look_up(&ours, now, now).await, None);
+    answers(ResponseTemplate::new(201).set_body_json(json!({"sid": "CA3"}))).mount(&server).await;
+    assert!(matches!(notifier.send(&lost, now).await, Outcome::Sent { .. }));
+    let found = notifier.look_up(&ours, now, now).await;
+    assert_eq!(found, Some(Outcome::Sent { provider_id: "CA2".to_owned() }), "the other has its own now");
+}
+
+#[tokio::test]
 async fn an_unreadable_list_is_asked_again_but_not_for_ever() {
     let server = MockServer::start().await;
     Mock::given(method("GET")).respond_with(ResponseTemplate::new(500)).mount(&server).await;

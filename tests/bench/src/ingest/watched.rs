@@ -16,8 +16,8 @@ use super::{
 
 /// How often the database is asked while something is awaited: often enough for the percentiles, and still cheap.
 pub const LOOK: Duration = Duration::from_millis(8);
-/// How long everything may take to be stored once it was sent.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long nothing more may come while something is still to be stored.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a path stores.
 #[derive(Clone)]
@@ -77,16 +77,21 @@ impl Watched {
         let devices: Vec<String> = (0..load.devices).map(|n| format!("'{}'", device(n))).collect();
         let devices = devices.join(", ");
         let last = load.last_ms();
-        let asked = Instant::now();
         let postgres = format!(
             "SELECT count(*) FROM {table} WHERE device IN ({devices}) AND time = to_timestamp({}) ",
             seconds(last)
         );
         let sqlite = format!("SELECT count(*) FROM {table} WHERE device IN ({devices}) AND time = {last}000");
+        let (mut seen, mut looked) = (0, Instant::now());
         while self.number(postgres.clone(), sqlite.clone()).await? < i64::try_from(load.devices)? {
-            anyhow::ensure!(asked.elapsed() < PATIENCE, "only {} of {rows} rows were stored", self.rows().await?);
+            if looked.elapsed() >= PATIENCE {
+                let now = self.rows().await?;
+                anyhow::ensure!(now > seen, "only {now} of {rows} rows were stored, and no more come");
+                (seen, looked) = (now, Instant::now());
+            }
             sleep(LOOK * 2).await;
         }
+        let asked = Instant::now();
         while self.rows().await? < rows {
             anyhow::ensure!(asked.elapsed() < PATIENCE, "only {} of {rows} rows were stored", self.rows().await?);
             sleep(LOOK * 2).await;
