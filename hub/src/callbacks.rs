@@ -216,13 +216,16 @@ async fn sms(
     match in_time(understand(&callbacks, &sms, now)).await {
         Ok(Some(answer)) => xml(twiml::message(&answer)),
         Ok(None) => xml(twiml::nothing()),
-        Err(failure) if failure.is_unavailable() && matches!(sms.reply, Reply::Act { .. }) => {
+        Err(failure) if failure.is_unavailable() => {
             callbacks.emergency.adopt();
-            let answer = without_database(&callbacks.emergency, &sms).unwrap_or_else(|| {
-                error!("an answer by SMS could not be recorded: {failure}");
-                answers::not_recorded(language_of(&sms.body))
-            });
-            xml(twiml::message(&answer))
+            match (without_database(&callbacks.emergency, &sms), &sms.reply) {
+                (Some(answer), _) => xml(twiml::message(&answer)),
+                (None, Reply::Act { .. }) => {
+                    error!("an answer by SMS could not be recorded: {failure}");
+                    xml(twiml::message(&answers::not_recorded(language_of(&sms.body))))
+                }
+                (None, _) => unavailable(&failure),
+            }
         }
         Err(failure) => unavailable(&failure),
     }

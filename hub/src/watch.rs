@@ -8,18 +8,20 @@
 //! While the database is away the watch reads on and keeps what it found; what concerns life safety it hands to the
 //! [`crate::emergency`] desk at once.
 
+mod commit;
 mod order;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use commit::{Owed, hand_over};
 use journal::{Journal, Offset};
 use metrics::{counter, gauge, histogram};
 use model::{AlertChange, AlertId, Body, Clock, Directory, Entry, Lane, Localised, Timestamp, profile::FAILURE_RISK};
 use order::{Taken, Trail, Waiting, in_order};
 use predict::Predictor;
 use rules::Engine;
-use store::{EmergencyNote, Snapshot, Store, StoreError, WatchCursors};
+use store::{Snapshot, Store, WatchCursors};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -46,15 +48,8 @@ const TICK: Duration = Duration::from_millis(250);
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// How long to leave the database alone after the state could not be saved.
 const SAVE_AGAIN: Duration = Duration::from_secs(5);
-/// The first and the longest wait between two tries while the database is away.
-const BACK_OFF: Duration = Duration::from_millis(100);
-const MAX_BACK_OFF: Duration = Duration::from_secs(5);
-/// How long a commit may take before people in danger are helped without it.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a database that was or may be away has to give a sign of life.
 pub const PING: Duration = Duration::from_secs(1);
-/// The same while a commit takes longer than [`PATIENCE`]: one that is only slow is waited for.
-const SILENCE: Duration = Duration::from_secs(5);
 /// How much may be found and not committed before the watch stops reading.
 const MAX_OWED: usize = 200_000;
 
@@ -72,34 +67,6 @@ pub struct Watch {
     pub profiles: Vec<LoadedProfile>,
     /// Who helps people in danger while the database is away; `None`: nobody does.
     pub emergency: Option<Line>,
-}
-
-/// What was found and is not committed yet.
-#[derive(Default)]
-struct Owed {
-    changes: Vec<AlertChange>,
-    /// How many of the changes the emergency desk has seen.
-    handed: usize,
-    /// What the emergency desk did.
-    notes: Vec<EmergencyNote>,
-    /// While the database is away: when to try again, and how long to wait after that.
-    away: Option<(Timestamp, Duration)>,
-    /// True once it was said that there is no room for more.
-    full: bool,
-}
-
-impl Owed {
-    fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.notes.is_empty()
-    }
-}
-
-/// Shows the emergency desk what it has not seen.
-fn hand_over(emergency: Option<&Line>, changes: &[AlertChange], handed: &mut usize) {
-    if let Some(emergency) = emergency {
-        emergency.take(&changes[*handed..]);
-    }
-    *handed = changes.len();
 }
 
 /// The engines and how far they have read.
@@ -290,7 +257,7 @@ impl Watch {
     /// Ends open alerts that no engine holds any more (their rule was removed, or the saved state was lost): nobody
     /// else would. False if the store cannot be asked yet.
     async fn end_orphans(&self, state: &mut State) -> bool {
-        let open = match self.store.open_alerts().await {
+        let open = match self.unless_silent(PING, self.store.open_alerts()).await {
             Ok(open) => open,
             Err(failure) => {
                 warn!("open alerts could not be compared with the rules yet: {failure}");
@@ -320,89 +287,6 @@ impl Watch {
             state.owed.changes.push(AlertChange::Cleared(Box::new(alert)));
         }
         true
-    }
-
-    /// Commits what was found; false if the database is away. What was done for people meanwhile is told first.
-    async fn commit(&self, state: &mut State) -> bool {
-        if state.owed.is_empty() {
-            return state.owed.away.is_none() || self.is_back(&mut state.owed).await;
-        }
-        if state.owed.away.is_some() && !self.is_back(&mut state.owed).await {
-            return false;
-        }
-        state.trail.commit(state.at);
-        let trail = [Snapshot { name: TRAIL.to_owned(), data: state.trail.write() }];
-        let cursors = state.cursors();
-        let committed = self.try_commit(&mut state.owed, &cursors, &trail).await;
-        match committed {
-            Ok(()) => {
-                if state.owed.away.is_some() {
-                    info!("the database takes alerts again");
-                }
-                state.owed = Owed::default();
-                if let Some(emergency) = &self.emergency {
-                    emergency.hand_back();
-                }
-                true
-            }
-            Err(failure) => {
-                counter!("liftline_watch_failures_total").increment(1);
-                if state.owed.away.is_none() {
-                    error!("alerts wait until the database can be written: {failure}");
-                }
-                hand_over(self.emergency.as_ref(), &state.owed.changes, &mut state.owed.handed);
-                self.wait(&mut state.owed);
-                false
-            }
-        }
-    }
-
-    /// Commits what is owed; if that takes long, people in danger are helped meanwhile. It is given up if the database says
-    /// nothing at all any more: who gets into danger then must be found, too.
-    async fn try_commit(&self, owed: &mut Owed, cursors: &WatchCursors, trail: &[Snapshot]) -> Result<(), StoreError> {
-        let Owed { changes, handed, notes, .. } = owed;
-        let committing = async {
-            if !notes.is_empty() {
-                self.store.complete_emergency(notes, self.clock.now()).await?;
-            }
-            self.store.commit_watch(changes, cursors, trail, self.clock.now()).await.map(drop)
-        };
-        tokio::pin!(committing);
-        tokio::select! {
-            committed = &mut committing => return committed,
-            () = tokio::time::sleep(PATIENCE) => hand_over(self.emergency.as_ref(), changes, handed),
-        }
-        let silence = async {
-            while self.store.answers_within(SILENCE).await {
-                tokio::time::sleep(PING).await;
-            }
-        };
-        tokio::select! {
-            committed = committing => committed,
-            () = silence => Err(StoreError::silent("committing alerts")),
-        }
-    }
-
-    /// True if it is time to try again and the database gives a sign of life.
-    async fn is_back(&self, owed: &mut Owed) -> bool {
-        let Some((due, _)) = owed.away else { return true };
-        if !is_reached(due, self.clock.now(), MAX_BACK_OFF) {
-            return false;
-        }
-        if self.store.answers_within(PING).await {
-            if owed.is_empty() {
-                owed.away = None;
-            }
-            return true;
-        }
-        self.wait(owed);
-        false
-    }
-
-    /// Sets the time of the next try.
-    fn wait(&self, owed: &mut Owed) {
-        let back_off = owed.away.map_or(BACK_OFF, |(_, back_off)| (back_off * 2).min(MAX_BACK_OFF));
-        owed.away = Some((self.clock.now() + back_off, back_off));
     }
 
     /// The state that was saved last, or a fresh one.
@@ -480,7 +364,9 @@ impl Watch {
         }
         let now = self.clock.now();
         state.save_not_before = now + SAVE_AGAIN;
-        if let Err(failure) = self.store.commit_watch(&[], &state.cursors(), &snapshots, now).await {
+        let cursors = state.cursors();
+        let saving = self.store.commit_watch(&[], &cursors, &snapshots, now);
+        if let Err(failure) = self.unless_silent(PING, saving).await {
             warn!("the state of the rules could not be saved; a restart reads more of the journal again: {failure}");
             return Ok(());
         }
