@@ -158,7 +158,9 @@ impl Watch {
             }
             0
         };
-        if !state.compared && state.caught_up() && self.end_orphans(state).await {
+        // What was found now does not wait for this.
+        let is_idle = state.owed.is_empty() && state.owed.away.is_none();
+        if !state.compared && is_idle && state.caught_up() && self.end_orphans(state).await {
             state.compared = true;
         }
         if state.owed.away.is_some() {
@@ -261,6 +263,7 @@ impl Watch {
             Ok(open) => open,
             Err(failure) => {
                 warn!("open alerts could not be compared with the rules yet: {failure}");
+                self.note_absence(&failure, &mut state.owed);
                 return false;
             }
         };
@@ -368,6 +371,7 @@ impl Watch {
         let saving = self.store.commit_watch(&[], &cursors, &snapshots, now);
         if let Err(failure) = self.unless_silent(PING, saving).await {
             warn!("the state of the rules could not be saved; a restart reads more of the journal again: {failure}");
+            self.note_absence(&failure, &mut state.owed);
             return Ok(());
         }
         for (lane, at) in Lane::ALL.into_iter().zip(state.at) {

@@ -17,7 +17,7 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(5);
 /// How long a commit may take before people in danger are helped without it.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a database that takes long to write has to give a sign of life: one that is only slow is waited for.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// What was found and is not committed yet.
 #[derive(Default)]
@@ -133,6 +133,13 @@ impl Watch {
         }
         self.wait(owed);
         false
+    }
+
+    /// If the database is away, whoever is found in danger next is helped without trying it first.
+    pub(super) fn note_absence(&self, failure: &StoreError, owed: &mut Owed) {
+        if failure.is_unavailable() {
+            self.wait(owed);
+        }
     }
 
     /// Sets the time of the next try.
