@@ -82,18 +82,14 @@ impl Watched {
             seconds(last)
         );
         let sqlite = format!("SELECT count(*) FROM {table} WHERE device IN ({devices}) AND time = {last}000");
-        let (mut seen, mut looked) = (0, Instant::now());
-        while self.number(postgres.clone(), sqlite.clone()).await? < i64::try_from(load.devices)? {
+        let (devices, mut seen, mut looked) = (i64::try_from(load.devices)?, 0, Instant::now());
+        // All rows are counted only once the last of every device is there.
+        while self.number(postgres.clone(), sqlite.clone()).await? < devices || self.rows().await? < rows {
             if looked.elapsed() >= PATIENCE {
                 let now = self.rows().await?;
                 anyhow::ensure!(now > seen, "only {now} of {rows} rows were stored, and no more come");
                 (seen, looked) = (now, Instant::now());
             }
-            sleep(LOOK * 2).await;
-        }
-        let asked = Instant::now();
-        while self.rows().await? < rows {
-            anyhow::ensure!(asked.elapsed() < PATIENCE, "only {} of {rows} rows were stored", self.rows().await?);
             sleep(LOOK * 2).await;
         }
         Ok(())
