@@ -18,6 +18,9 @@ use crate::{recorder, watch as watcher};
 /// How often the status is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long the database may say nothing before it counts as away here.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// Collects the status.
 pub struct Status {
     journal: Journal,
@@ -62,7 +65,7 @@ impl Status {
         // What was measured since would otherwise stand in memory until somebody asks for it.
         self.metrics.run_upkeep();
         let now = self.clock.now();
-        let reached = self.store.ping().await.is_ok();
+        let reached = self.store.answers_within(SILENCE).await;
         let database = if reached && !self.store.is_failing() { LinkState::Up } else { LinkState::Down };
         if database != self.database.0 {
             self.database = (database, now);

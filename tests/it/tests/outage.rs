@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hub::clock::SystemClock;
 use it::{
-    api::Api,
+    api::{Api, http},
     database::{Engine, fresh_postgres},
     eventually,
     hub::{SECRET, Setup, TestHub},
@@ -176,13 +176,25 @@ async fn a_database_that_says_nothing_keeps_nobody_waiting() {
     let (hub, proxy) = hub_behind(&phones).await;
     let port = hub.mqtt.unwrap().port();
     proxy.fall_silent();
-    for (device, name) in [("lift-1", "Lift 1"), ("lift-2", "Lift 2")] {
-        // The second while the commit of the first waits for an answer.
-        let began = Instant::now();
-        paho(port, "5", (device, SECRET), &stories::shut_in(device)).await.unwrap();
-        phones.sms(TOM, name, PROMISE).await;
-        println!("called {:?} after the alarm, the database saying nothing", began.elapsed());
-    }
+    let calling = async {
+        for (device, name) in [("lift-1", "Lift 1"), ("lift-2", "Lift 2")] {
+            // The second while the commit of the first waits for an answer.
+            let began = Instant::now();
+            paho(port, "5", (device, SECRET), &stories::shut_in(device)).await.unwrap();
+            phones.sms(TOM, name, PROMISE).await;
+            println!("called {:?} after the alarm, the database saying nothing", began.elapsed());
+        }
+    };
+    // Who answers something that only the database knows is told so, before the provider stops waiting for the hub.
+    let answering = async {
+        phones.network.send_sms(STATION, HUB_NUMBER, "7r").await.unwrap();
+        phones.sms(STATION, "could NOT be recorded", PROMISE).await;
+    };
+    let telling = eventually("the hub says that its database is away", PROMISE, || async {
+        let ready = http().get(format!("http://{}/readyz", hub.web)).send().await.unwrap().status();
+        (!ready.is_success()).then_some(())
+    });
+    tokio::join!(calling, answering, telling);
     proxy.mend();
     let api = hub.api().await;
     eventually("both tickets", it::SOON, || async {
